@@ -90,6 +90,18 @@ def finished(arm: Mapping[str, Any]) -> list[float]:
     return [score for score in arm['seeds'].values() if score is not None]
 
 
+def points_along(
+    start: tuple[float, float], end: tuple[float, float], points: int = 13
+) -> list[tuple[float, float]]:
+    """Places along a line, its ends among them, for labels to keep clear of.
+
+    >>> points_along((0.0, 1.0), (4.0, 1.0), 3)
+    [(0.0, 1.0), (2.0, 1.0), (4.0, 1.0)]
+    """
+    steps = [number / (points - 1) for number in range(points)]
+    return [tuple((1 - t) * a + t * b for a, b in zip(start, end, strict=True)) for t in steps]
+
+
 def place_labels(
     axes: Any,
     points: Sequence[tuple[float, float, str, str]],

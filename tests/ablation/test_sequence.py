@@ -9,6 +9,8 @@ import pytest
 from ftjax.ablation.cells.sequence_runner import SequenceRunner, with_trunk
 from ftjax.ablation.cells.task_grids import run_grids
 from ftjax.ablation.engines.engine import InProcess
+from ftjax.ablation.report.figures import draw
+from ftjax.ablation.report.figures_sequence import forgetting_in_turn
 from ftjax.ablation.report.figures_shifts import in_out_plane
 from ftjax.ablation.report.forgetting_table import forgetting_table
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
@@ -173,6 +175,60 @@ def test_an_undefined_score_is_a_gap_and_not_the_end():
     for arm in task['arms']:
         arm['forgetting'] = {}
     assert in_out_plane(task, summary) is not None
+
+
+def test_what_was_learned_stands_beside_what_was_forgotten():
+    rows = []
+    for arm, (learned, ended) in {
+        'full': (0.9, 0.5),
+        'lora': (0.5, 0.5),
+        'ewc': (0.8, 0.6),
+    }.items():
+        for seed in (0, 1, 2):
+            start, end = learned + 0.01 * seed, ended + 0.01 * seed
+            scores = {
+                'a': {'a': start},
+                'b': {'a': start, 'b': 0.6},
+                'c': {'a': end, 'b': 0.6, 'c': 0.9},
+            }
+            rows.append(
+                {
+                    'arm': arm,
+                    'rate': 0.01,
+                    'seed': seed,
+                    'status': 'ok',
+                    'scores': scores,
+                    'val': {'accuracy': 0.5},
+                    'test': {'n': 40, 'accuracy': 0.5},
+                    'forgetting': forgetting_after(scores, True),
+                }
+            )
+    summary = summarise(rows, seeds=(0, 1, 2), reference='full', metric='accuracy')
+    (task,) = summary['tasks']
+    learned = {arm['arm']: arm['forgetting']['after c']['learned'] for arm in task['arms']}
+    # Means of a (.91 with full) and b (.6).
+    assert learned['full']['estimate'] == pytest.approx((0.91 + 0.6) / 2)
+    assert learned['full']['low'] < learned['full']['estimate'] < learned['full']['high']
+    told, header, table = forgetting_table(task, summary)
+    assert header == ['arm', 'as learned', 'after b', 'after c']
+    assert 'what was not learned cannot be forgotten' in told
+    cells = {row[0]: row[1:] for row in table}
+    assert cells['lora'][0].startswith('55.5 [') and cells['lora'][2].startswith('+0.0 [')
+    assert cells['full'][0].startswith('75.5 [') and cells['full'][2].startswith('+20.0 [')
+    axes = forgetting_in_turn(task, summary).axes[0]
+    places = {
+        tuple(round(float(value), 6) for value in (line.get_xdata()[0], line.get_ydata()[0]))
+        for line in axes.lines
+        if len(line.get_xdata()) == 1
+    }
+    assert places == {(75.5, 20.0), (55.5, 0.0), (70.5, 10.0)}
+    assert 'forgetting_in_turn' in [drawn.name for drawn in draw(summary)]
+    # Rows from before scores were kept say nothing of what was learned.
+    for row in rows:
+        del row['scores']
+    summary = summarise(rows, seeds=(0, 1, 2), reference='full', metric='accuracy')
+    assert forgetting_table(summary['tasks'][0], summary)[1] == ['arm', 'after b', 'after c']
+    assert forgetting_in_turn(summary['tasks'][0], summary) is None
 
 
 def test_lower_scores_that_are_better_forget_by_rising():

@@ -16,6 +16,7 @@ from ftjax.ablation.report import (
     figures_front,
     figures_rates,
     figures_retention,
+    figures_sequence,
     figures_shifts,
 )
 from ftjax.ablation.statistics.row_types import Summary
@@ -43,6 +44,11 @@ OF_TASK = (
         'learning_and_forgetting',
         'What every arm learns, against what it forgets of what the network could',
         figures_retention.learning_and_forgetting,
+    ),
+    (
+        'forgetting_in_turn',
+        'What every arm forgot of the tasks before, against what it had learned of them',
+        figures_sequence.forgetting_in_turn,
     ),
     ('shift_lines', 'Every arm on every test set', figures_shifts.shift_lines),
     ('in_out_plane', 'In and out of distribution', figures_shifts.in_out_plane),

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from ftjax.ablation.report.figures_differences import limits
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
-from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
+from ftjax.plotting.style import (
+    GREY,
+    INK,
+    arm_styles,
+    new_figure,
+    place_labels,
+    points_along,
+    quiet,
+    titled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +87,7 @@ def differences_by_cost(task: Summary, summary: Summary):
             if interval['low'] is not None:
                 ends = [scale * interval['low'], scale * interval['high']]
                 axes.plot([cost, cost], ends, color=style['color'], linewidth=2, alpha=0.55)
-                bars += [(cost, end) for end in ends]
+                bars += points_along((cost, ends[0]), (cost, ends[1]))
             spread = arm.get(f'{key}_interval')
             if spread and spread['low'] is not None:
                 sides = [max(spread[end], 0.0) / reference[key] for end in ('low', 'high')]

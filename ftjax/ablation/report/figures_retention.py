@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
-from ftjax.plotting.style import GREY, arm_styles, new_figure, place_labels, quiet, titled
+from ftjax.plotting.style import (
+    GREY,
+    arm_styles,
+    new_figure,
+    place_labels,
+    points_along,
+    quiet,
+    titled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,11 +66,11 @@ def learning_and_forgetting(task: Summary, summary: Summary):
         if at == x:
             ends = [within(end, high) for end in ys]
             axes.plot([x, x], ends, color=style['color'], linewidth=1.6, alpha=0.5)
-            bars += [(x, end) for end in ends]
+            bars += points_along((x, ends[0]), (x, ends[-1]))
         if up == y:
             ends = [within(end, wide) for end in xs]
             axes.plot(ends, [y, y], color=style['color'], linewidth=1.6, alpha=0.5)
-            bars += [(end, y) for end in ends]
+            bars += points_along((ends[0], y), (ends[-1], y))
         axes.plot(at, up, linestyle='', markersize=MARKER, zorder=3, clip_on=False, **style)
         marks.append((at, up, name + far_off(x, y, wide, high, told, summary), style['color']))
     _described(axes, summary, told)

@@ -12,7 +12,15 @@ from ftjax.ablation.statistics.comparison import options_of
 from ftjax.ablation.statistics.mean_interval import mean_interval
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.plotting import number_formats
-from ftjax.plotting.style import arm_styles, new_figure, place_labels, quiet, scaled, titled
+from ftjax.plotting.style import (
+    arm_styles,
+    new_figure,
+    place_labels,
+    points_along,
+    quiet,
+    scaled,
+    titled,
+)
 
 MEAN = 'mean of shifts'
 """A further test set of this name is the mean of the others already."""
@@ -92,7 +100,7 @@ def in_out_plane(task: Mapping[str, Any], summary: Mapping[str, Any]):
         axes.plot([x, x], ys, color=style['color'], linewidth=1.4, alpha=0.4)
         axes.plot(x, y, linestyle='', markersize=6, zorder=3, **style)
         marks.append((x, y, arm['arm'], style['color']))
-        bars += [(end, y) for end in xs] + [(x, end) for end in ys]
+        bars += points_along((xs[0], y), (xs[1], y)) + points_along((x, ys[0]), (x, ys[1]))
     title = number_formats.headed(summary).removeprefix('test ')
     axes.set_xlabel(textwrap.fill(f'in distribution (test split): {title}', WIDTH))
     joint = names[0] if len(names) == 1 else f'mean of {len(names)} test sets'

@@ -21,6 +21,13 @@ def forgetting_table(
         f'difference to {summary["reference"]} on the same seeds, in intervals that hold together '
         'for all arms of a column; below 0 less is forgotten. In the units of the table above.'
     )
+    last = columns[-1]
+    known = any((found.get(last) or {}).get('learned') for _, found in arms)
+    if known:
+        told += (
+            f' As learned: the mean {summary["metric"]} of the tasks before the last one, each just'
+            ' after it; what was not learned cannot be forgotten.'
+        )
 
     def cell(found: Summary | None) -> str:
         if found is None or found['mean'] is None:
@@ -28,4 +35,9 @@ def forgetting_table(
         told = [found['mean'], *([found['difference']] if found['difference'] else [])]
         return ' | '.join(with_bounds(one, summary['metric'], signed=True) for one in told)
 
-    return told, ['arm', *columns], [[arm, *(cell(f.get(c)) for c in columns)] for arm, f in arms]
+    def learned(found: Summary) -> list[str]:
+        start = (found.get(last) or {}).get('learned')
+        return [with_bounds(start, summary['metric'])] if known else []
+
+    header = ['arm', *(['as learned'] if known else []), *columns]
+    return told, header, [[arm, *learned(f), *(cell(f.get(c)) for c in columns)] for arm, f in arms]

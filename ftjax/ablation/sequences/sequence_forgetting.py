@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ftjax.ablation.sequences.joint_fields import mean_of
-from ftjax.ablation.statistics.mean_interval import mean_interval
+from ftjax.ablation.statistics.mean_interval import Interval, mean_interval
 from ftjax.ablation.statistics.row_types import OwnRow, Rows, Summary
 
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -33,18 +33,45 @@ def forgetting_after(scores: Scores, higher_is_better: bool) -> dict[str, float 
     return found
 
 
-def forgetting_of_arm(rows: Rows, confidence: float) -> dict[str, OwnRow]:
-    """{'after TASK': {mean (t interval over seeds), difference (None as yet), seeds}} of an arm.
+def learned_before(scores: Scores) -> dict[str, float | None]:
+    """{'after TASK': the mean score of the tasks before it, each as it had just been learned}.
 
-    The mean is None where no seed has a number.
+    What is forgotten is counted from there: where nothing was learned, nothing can be forgotten.
+
+    >>> scores = {'a': {'a': 0.9}, 'b': {'a': 0.6, 'b': 0.8}, 'c': {'a': 0.5, 'b': 0.7, 'c': 0.9}}
+    >>> {name: round(mean, 2) for name, mean in learned_before(scores).items()}
+    {'after b': 0.9, 'after c': 0.85}
+    """
+    tasks = list(scores)
+    return {
+        f'after {last}': mean_of(scores[task][task] for task in tasks[:number])
+        for number, last in enumerate(tasks)
+        if number
+    }
+
+
+def forgetting_of_arm(rows: Rows, confidence: float) -> dict[str, OwnRow]:
+    """{'after TASK': {mean, learned, difference (None as yet), seeds}} of an arm.
+
+    The means, of what was forgotten and of the scores that it is counted from, have t intervals
+    over seeds; they are None where no seed has a number.
     """
     found: dict[str, OwnRow] = {}
+    learned = [learned_before(row.get('scores') or {}) for row in rows]
     for name in dict.fromkeys(name for row in rows for name in row.get('forgetting') or {}):
         seeds = {row['seed']: (row.get('forgetting') or {}).get(name) for row in rows}
-        values = [value for value in seeds.values() if value is not None]
-        mean = mean_interval(values, confidence) if values else None
-        found[name] = {'mean': mean, 'difference': None, 'seeds': seeds}
+        found[name] = {
+            'mean': _mean_of_known(seeds.values(), confidence),
+            'learned': _mean_of_known((one.get(name) for one in learned), confidence),
+            'difference': None,
+            'seeds': seeds,
+        }
     return found
+
+
+def _mean_of_known(values: Iterable[float | None], confidence: float) -> Interval | None:
+    known = [value for value in values if value is not None]
+    return mean_interval(known, confidence) if known else None
 
 
 def forgotten(summary: Summary, last: str) -> Summary:

@@ -16,7 +16,8 @@ An arm's object in summary.json:
   step_seconds_interval (t interval over the runs),
   depth, shifts: {name: {n (examples), mean (interval), difference (interval), seeds}},
   movement: {stage: mean}, unfamiliar: {name: {score: AUROC over the seeds (interval)}},
-  forgetting: {'after TASK': {mean (interval), difference (interval), seeds}},
+  forgetting: {'after TASK': {mean (interval), learned (interval; of the scores that it is counted
+  from), difference (interval), seeds}},
   retention, where the ablation asks for it: null where no run has a score, else {mean (interval),
   seeds, change (as `difference`, against the network before anything was added, whose own is
   null)}.

@@ -1,0 +1,60 @@
+"""What arms forget of a sequence of tasks, against what they had learned of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftjax.ablation.statistics.row_types import Summary
+from ftjax.plotting import number_formats
+from ftjax.plotting.style import (
+    GREY,
+    arm_styles,
+    new_figure,
+    place_labels,
+    points_along,
+    quiet,
+    scaled,
+    titled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def forgetting_in_turn(task: Summary, summary: Summary):
+    """What was forgotten at the end over the scores as learned, with intervals on both axes.
+
+    None where the tasks were not learned one after the other, and with fewer than two arms.
+    """
+    last = [list(arm.get('forgetting') or {})[-1:] for arm in task['arms']]
+    found = [
+        (arm['arm'], arm['forgetting'][name[0]])
+        for arm, name in zip(task['arms'], last, strict=True)
+        if name and arm['forgetting'][name[0]]['mean'] and arm['forgetting'][name[0]].get('learned')
+    ]
+    if len(found) < 2:
+        return None
+    metric, styles = summary['metric'], arm_styles(task['arms'])
+    figure = new_figure(6.8, 5.0)
+    axes: Axes = figure.add_subplot()
+    axes.axhline(0, color=GREY, linewidth=1, linestyle='--', zorder=1)
+    marks, bars = [], []
+    for name, one in found:
+        x, *xs = scaled(one['learned'], metric)
+        y, *ys = scaled(one['mean'], metric)
+        style = styles[name]
+        axes.plot(xs, [y, y], color=style['color'], linewidth=1.4, alpha=0.4)
+        axes.plot([x, x], ys, color=style['color'], linewidth=1.4, alpha=0.4)
+        axes.plot(x, y, linestyle='', markersize=6, zorder=3, **style)
+        marks.append((x, y, name, style['color']))
+        bars += points_along((xs[0], y), (xs[1], y)) + points_along((x, ys[0]), (x, ys[1]))
+    title = number_formats.headed(summary).removeprefix('test ')
+    axes.set_xlabel(f'as learned: {title}, mean of the tasks before the last')
+    unit = 'points' if number_formats.scale_of(metric) == 100 else title
+    axes.set_ylabel(f'forgotten of them at the end ({unit})')
+    quiet(axes, 'both')
+    axes.margins(0.12)
+    level = f'{100 * summary["confidence"]:g} %'
+    titled(axes, f'Means over seeds with their {level} intervals on both axes', 9)
+    place_labels(axes, marks, bars if len(found) < 20 else ())
+    return figure
