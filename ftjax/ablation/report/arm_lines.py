@@ -15,6 +15,8 @@ def arm_lines(settings: AblationSettings) -> dict[str, str]:
 
     >>> arm_lines(AblationSettings(arms={'top': 'head'}, rates=(0.1,)))
     {'top': 'freeze head. The head alone (linear probe).'}
+    >>> arm_lines(AblationSettings(arms={'wide': 'lora:4,all'}, rates=(0.1,)))['wide']
+    'freeze lora:4,all. Adds alpha/r A B to all dense layers, B 0 at first; mergeable.'
     """
     return {arm: _line(settings.changes(arm)) for arm in settings.arms}
 
@@ -43,7 +45,17 @@ def _meaning(changes: Mapping[str, object]) -> str:
     if not isinstance(freeze, str):
         return ''
     try:
-        summaries = [term.part.summary for term in parse(freeze)]
+        summaries = [_summary(term.part.summary, term.arguments) for term in parse(freeze)]
     except UserError:  # a strategy of one's own, where its file is not at hand
         return ''
     return ' '.join(filter(None, summaries))
+
+
+def _summary(words: str, arguments: Mapping[str, object]) -> str:
+    """A strategy's first line, with the layers that an adapter was given in place of its own."""
+    default = 'queries and values'
+    targets = arguments.get('targets', 'query|value')
+    told = {'query|value': default, 'all': 'all dense layers'}.get(
+        str(targets), f'dense layers whose path holds {targets}'
+    )
+    return words.replace(f'{default} (or `targets`)', told)

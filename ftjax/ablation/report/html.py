@@ -181,7 +181,7 @@ def _setup(summary: Summary, setup: JsonObject) -> dict[str, str]:
         'reported metric': number_formats.headed(summary),
         'rates chosen by': number_formats.headed(summary, 'validation'),
         'runs in this report': str(summary['n_runs']),
-        'time of these runs': number_formats.seconds(summary['total_wall_seconds']),
+        'training time of these runs': number_formats.seconds(summary['total_wall_seconds']),
     }
     return {**dict(flat(to_jsonable(setup), spoken=False)), **held}
 

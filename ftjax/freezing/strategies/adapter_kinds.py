@@ -30,7 +30,7 @@ RANKS = between(1, 2**16)
     ranges={'r': RANKS, 'alpha': above(0)},
 )
 def lora(r: int, alpha: float, targets: str) -> Adapter:
-    """Adds alpha/r A B to the queries and values (or `targets`), B 0 at first; mergeable."""
+    """Adds alpha/r A B to queries and values (or `targets`), B 0 at first; mergeable."""
     return LoRA(r, alpha, targets)
 
 

@@ -28,7 +28,7 @@ from ftjax.ranges import at_least, between
     ranges={'alpha': at_least(0), 'beta': at_least(0)},
 )
 def l2_sp(weights, start, head, alpha: float, beta: float):
-    """Adds alpha/2 of the squared distance to the pretrained weights, beta/2 of the head's norm.
+    """Adds alpha/2 of the squared distance to the starting weights, beta/2 of the head's norm.
 
     >>> ones = {'a': jnp.ones(2)}
     >>> float(l2_sp(ones, ones, frozenset(), 0.1, 0.01))
