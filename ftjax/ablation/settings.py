@@ -54,9 +54,10 @@ class AblationSettings:
     as it is."""
     sequence: tuple[str, ...] = ()
     """Tasks of `tasks` in the order in which one network learns them: a run goes through all,
-    each task with a head of its own, and is tested on every task so far after each. The rate is
-    chosen by the mean validation score of each task as it was learned, the result is the mean
-    test score at the end, and a table holds what was forgotten. (): every task by itself."""
+    with a head a task or one (`sequence_head`), and is tested on every task so far after each.
+    The rate is chosen by the mean validation score of each task as it was learned, the result is
+    the mean test score at the end, and a table holds what was forgotten. (): every task by
+    itself."""
     sequence_head: str = 'own'
     """Heads of a `sequence`: `own`, each task has one, which stays as it was when the next task
     began; `shared`, one head learns on through all tasks, which have equally many outputs."""

@@ -29,6 +29,8 @@ COLOURS = (
 )
 # How far labels stand from their points, in typographic points.
 BESIDE, FURTHER = (7, 14, 26), (42, 62, 90)
+CROWD = 20
+"""Points above which labels keep clear of each other alone."""
 MARKERS = ('o', 's', 'D', '^', 'v', 'P', 'X', 'h')
 LINES = ('-', '--', ':', '-.', (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
@@ -75,14 +77,39 @@ def titled(axes: Any, text: str, size: float = 10.5) -> None:
     axes.set_title(text, loc='left', fontsize=size, color=INK, pad=8)
 
 
-def scaled(interval: Mapping[str, Any], metric: str) -> tuple[float, float, float]:
-    """(estimate, low, high) in the unit that is drawn; bounds equal the estimate if unknown."""
+def scaled(
+    interval: Mapping[str, Any], metric: str, difference: bool = False
+) -> tuple[float, float, float]:
+    """(estimate, low, high) in the unit that is drawn; bounds equal the estimate if unknown.
+
+    Bounds of a score are cut where the metric ends; those of a `difference` are not.
+
+    >>> scaled({'estimate': 0.02, 'low': -0.01, 'high': 0.05}, 'accuracy')
+    (2.0, 0.0, 5.0)
+    >>> scaled({'estimate': 0.02, 'low': -0.01, 'high': 0.05}, 'accuracy', difference=True)
+    (2.0, -1.0, 5.0)
+    """
     scale = number_formats.scale_of(metric)
     estimate = interval['estimate']
     low = estimate if interval['low'] is None else interval['low']
     high = estimate if interval['high'] is None else interval['high']
-    low, high = as_metric(metric).clipped(low), as_metric(metric).clipped(high)
+    if not difference:
+        low, high = as_metric(metric).clipped(low), as_metric(metric).clipped(high)
     return scale * estimate, scale * low, scale * high
+
+
+def draw_cross(
+    axes: Any,
+    across: tuple[float, float, float],
+    upwards: tuple[float, float, float],
+    style: Mapping[str, Any],
+) -> list[tuple[float, float]]:
+    """A point with an interval on each axis, (estimate, low, high) each; places along its bars."""
+    (x, *xs), (y, *ys) = across, upwards
+    axes.plot(xs, [y, y], color=style['color'], linewidth=1.4, alpha=0.4)
+    axes.plot([x, x], ys, color=style['color'], linewidth=1.4, alpha=0.4)
+    axes.plot(x, y, linestyle='', markersize=6, zorder=3, **style)
+    return points_along((xs[0], y), (xs[1], y)) + points_along((x, ys[0]), (x, ys[1]))
 
 
 def finished(arm: Mapping[str, Any]) -> list[float]:
@@ -111,10 +138,11 @@ def place_labels(
 
     Of the places around a point the one with the least overlap is taken, point by point from the
     left; one further off, joined to its point by a line, only where those near it are covered.
-    Good enough for some twenty arms.
+    Good enough for some twenty arms; of more points `avoid` is not looked at.
 
     Args:
-      points: (x, y, text, colour) in data coordinates.
+      points: (x, y, text, colour) in data coordinates; without a text a point gets no label, and
+        those of the others are not put where they would be read as its name.
       avoid: more places (x, y) in data coordinates that labels should keep clear of, such as
         points along a line.
     """
@@ -134,10 +162,11 @@ def place_labels(
         left, bottom = axes.transData.transform((x, y)) - side / 2
         return Bbox.from_bounds(left, bottom, side, side)
 
-    taken = [box_at(x, y, 10) for x, y, *_ in points] + [box_at(x, y, 4) for x, y in avoid]
+    taken = [box_at(x, y, 10) for x, y, *_ in points]
+    taken += [box_at(x, y, 4) for x, y in avoid if len(points) <= CROWD]
     labels: list[object] = []
     frame = axes.get_window_extent(renderer)
-    for x, y, text, colour in sorted(points):
+    for x, y, text, colour in sorted(point for point in points if point[2]):
         own = axes.transData.transform((x, y))
         others = [axes.transData.transform(p[:2]) for p in points if p[:2] != (x, y)]
         best: tuple[float, Any, Any] | None = None

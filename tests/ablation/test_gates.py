@@ -167,17 +167,17 @@ def test_what_decides_is_named_where_it_is_not_what_is_shown():
     found = outcome(('rises', *DEPTHS), (0.6, 0.8, 0.7, 0.88, 0.89))
     assert found['passed'] is False and found['value'] == pytest.approx(29.0)
     decides = found['decided_by']
-    assert decides['of'] == 'last:2 minus last:1' and decides['value'] == pytest.approx(-10)
+    assert decides['of'] == 'last:1 to last:2' and decides['value'] == pytest.approx(-10)
     assert decides['interval'][0] < -10 < decides['interval'][1] < 0
     ((claim, kind, value, _, result),) = gate_rows([found])
-    assert 'no step falls; failed by last:2 minus last:1: -10.00 [-10.' in claim
+    assert 'no step falls; failed by last:1 to last:2: -10.00 [-10.' in claim
     assert (kind, value, result) == ('gate', '+29.00', 'failed')
 
 
 def test_what_decides_has_the_sign_of_its_gate():
     found = outcome_of_errors((0.6, 0.8, 0.7, 0.88, 0.89))
     assert found['passed'] is False and found['value'] == pytest.approx(0.29, abs=0.01)
-    assert found['decided_by']['of'] == 'last:2 minus last:1'
+    assert found['decided_by']['of'] == 'last:1 to last:2 (signs turned)'
     assert found['decided_by']['value'] == pytest.approx(-0.1, abs=0.01)
 
 
@@ -207,5 +207,24 @@ def test_a_gate_left_undecided_by_another_difference_names_it():
     curve = (0.9, 0.7, 0.5, 0.3, 0.302)
     found = outcome(('last_step_largest', *DEPTHS), curve, noise=0.02)
     assert found['passed'] is None and found['value'] > 5 and found['interval'][0] > 0
-    assert found['decided_by']['of'] == 'full minus last:3'
-    assert 'left undecided by full minus last:3' in gate_rows([found])[0][0]
+    assert found['decided_by']['of'] == 'last:3 to full'
+    assert 'left undecided by last:3 to full' in gate_rows([found])[0][0]
+
+
+def test_a_report_is_told_without_what_would_decide_it():
+    arms = dict(zip(DEPTHS, (0.6, 0.8, 0.7, 0.88, 0.89), strict=True))
+    settings = AblationSettings(
+        arms={arm: arm for arm in DEPTHS},
+        rates=(0.1,),
+        gates=(('rises', *DEPTHS),),
+        reports=('rises over',),
+    )
+    (found,) = grid_verdicts(settings, summary_of(arms), [])
+    assert found['kind'] == 'report' and 'decided_by' not in found
+    assert 'reported by' not in gate_rows([found])[0][0]
+
+
+@pytest.mark.parametrize('gate', [('above', 'head', 'head'), ('rises', 'head', 'full', 'head')])
+def test_a_gate_names_no_arm_twice(gate):
+    with pytest.raises(UserError, match='names an arm twice'):
+        check_gates([gate], list(DEPTHS))

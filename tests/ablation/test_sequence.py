@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from ftjax.ablation.cells.sequence_runner import SequenceRunner, with_trunk
+from ftjax.ablation.cells.sequence_runner import SequenceRunner, carried
 from ftjax.ablation.cells.task_grids import run_grids
 from ftjax.ablation.engines.engine import InProcess
+from ftjax.ablation.grid.claim import claim
 from ftjax.ablation.report.figures import draw
 from ftjax.ablation.report.figures_sequence import forgetting_in_turn
 from ftjax.ablation.report.figures_shifts import in_out_plane
@@ -69,7 +70,7 @@ def by_hand(strategy):
     one, _ = train(prepared[0], progress=False)
     data = runner.data_of(second)
     other = prepare(second, data, open_network(second, data))
-    start = with_trunk(other.variables, one.variables, 'upright')
+    start = carried(other.variables, one.variables, 'upright')
     fresh = flatten(other.variables['params'])
     for path, leaf in flatten(start['params']).items():
         kept = flatten(one.variables['params'])[path]
@@ -103,14 +104,15 @@ def test_a_row_is_the_phases_one_after_the_other():
 
 
 def test_one_head_for_all_tasks_learns_on():
-    settings = settings_of(sequence_head='shared')
+    settings = settings_of(arms={'full': 'full'}, sequence_head='shared')
     runner = SequenceRunner(VALUES, settings)
+    runner.check()
     first, second = (runner.config_of('full', 0.01, 0, task) for task in TASKS)
     data = runner.data_of(first)
     one = prepare(first, data, open_network(first, data))
     learned, _ = train(one, progress=False)
     other = prepare(second, runner.data_of(second), open_network(second, runner.data_of(second)))
-    start = with_trunk(other.variables, learned.variables, 'upright', head=True)
+    start = carried(other.variables, learned.variables, 'upright', shared_head=True)
     kept = flatten(learned.variables['params'])
     for path, leaf in flatten(start['params']).items():
         np.testing.assert_array_equal(leaf, kept[path])
@@ -123,15 +125,52 @@ def test_one_head_for_all_tasks_learns_on():
     assert row['scores']['scattered'] == {
         'scattered': split_metrics(one, learned.variables)['accuracy']
     }
-    # A run with one head is not gone on with as one of a head a task.
-    assert settings.rows_hold != settings_of().rows_hold
+    # The head learned on.
+    ended_as = flatten(ended.variables['params'])
+    heads = [path for path in kept if path.startswith('head/')]
+    assert heads and all(not np.array_equal(kept[path], ended_as[path]) for path in heads)
+
+
+def test_a_folder_of_one_head_is_not_gone_on_with_by_others(tmp_path):
+    own, shared = (
+        settings_of(arms={'full': 'full'}, sequence_head=head) for head in ('own', 'shared')
+    )
+    for number, (first, second) in enumerate(((own, shared), (shared, own))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        claim(folder, first, VALUES)
+        claim(folder, first, VALUES)
+        with pytest.raises(UserError, match='holds an ablation of another config'):
+            claim(folder, second, VALUES)
 
 
 def test_tasks_with_one_head_need_as_many_outputs():
     tasks = {**TASKS, 'upright': {'data.source': 'breast_cancer'}}
     runner = SequenceRunner(VALUES, settings_of(tasks=tasks, sequence_head='shared'))
-    with pytest.raises(UserError, match="not as many outputs: 'scattered' 10, 'upright' 2"):
+    with pytest.raises(UserError, match="not alike: 'scattered' 10 outputs, 'upright' 2 outputs"):
         runner.check()
+
+
+@pytest.mark.parametrize('arm', ['full+ewc:100,4', 'full+l2_sp:0.1', 'full+wise_ft'])
+def test_what_looks_back_to_a_new_head_does_not_go_with_a_shared_one(arm):
+    runner = SequenceRunner(VALUES, settings_of(arms={'one': arm}, sequence_head='shared'))
+    with pytest.raises(
+        UserError, match=r"arm 'one' holds .* takes the head of every task as a new"
+    ):
+        runner.check()
+
+
+def test_classes_in_another_order_share_no_head():
+    names = [str(digit) for digit in range(10)]
+    turned = {'data.source': 'digits', 'data.class_names': tuple(reversed(names))}
+    tasks = {
+        'scattered': {**TASKS['scattered'], 'data.class_names': tuple(names)},
+        'upright': turned,
+    }
+    arms = {'full': 'full'}
+    shared = settings_of(arms=arms, tasks=tasks, sequence_head='shared')
+    with pytest.raises(UserError, match="'upright' has the classes of 'scattered' in another"):
+        SequenceRunner(VALUES, shared).check()
 
 
 def test_what_is_told_of_the_data_is_that_of_all_tasks():
@@ -185,7 +224,7 @@ def test_what_was_learned_stands_beside_what_was_forgotten():
         'ewc': (0.8, 0.6),
     }.items():
         for seed in (0, 1, 2):
-            start, end = learned + 0.01 * seed, ended + 0.01 * seed
+            start, end = learned + 0.01 * seed, ended + 0.02 * (seed - 1) + 0.01 * seed
             scores = {
                 'a': {'a': start},
                 'b': {'a': start, 'b': 0.6},
@@ -216,6 +255,13 @@ def test_what_was_learned_stands_beside_what_was_forgotten():
     assert cells['lora'][0].startswith('55.5 [') and cells['lora'][2].startswith('+0.0 [')
     assert cells['full'][0].startswith('75.5 [') and cells['full'][2].startswith('+20.0 [')
     axes = forgetting_in_turn(task, summary).axes[0]
+    bars = [
+        tuple(map(float, line.get_ydata())) for line in axes.lines if len(line.get_ydata()) == 2
+    ]
+    # Bounds below 0 are drawn: what was forgotten is a difference, and no score.
+    found = {arm['arm']: arm['forgetting']['after c']['mean'] for arm in task['arms']}
+    assert found['lora']['low'] < 0 < found['lora']['high']
+    assert (100 * found['lora']['low'], 100 * found['lora']['high']) in bars
     places = {
         tuple(round(float(value), 6) for value in (line.get_xdata()[0], line.get_ydata()[0]))
         for line in axes.lines
@@ -335,7 +381,7 @@ def test_tasks_that_would_each_make_a_tokenizer_are_refused():
 
 def test_networks_that_share_no_trunk_are_refused():
     with pytest.raises(UserError, match=r"stage 'stem' .* of 'upright'"):
-        with_trunk(
+        carried(
             {'params': {'stem': {'kernel': np.ones(3)}, 'head': {}}},
             {'params': {'stem': {'kernel': np.ones(4)}, 'head': {}}},
             'upright',

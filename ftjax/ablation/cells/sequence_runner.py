@@ -18,6 +18,7 @@ from ftjax.data.audit.overview import overview
 from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
+from ftjax.freezing.registry import parse
 from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.runs.before_training.previous_tasks import fisher_at
@@ -32,6 +33,10 @@ from ftjax.training.loop.fit import Diverged
 
 SUMS = ('steps', 'wall_seconds')
 LARGEST = ('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops', 'step_bytes')
+
+
+FROM_THE_START = ('regulariser', 'weights')
+"""Kinds of strategy that look at the weights a task began with, those of a new head apart."""
 
 
 class SequenceRunner(CellRunner):
@@ -70,8 +75,8 @@ class SequenceRunner(CellRunner):
         """Looks at the data of every task, before anything is run; see CellRunner.
 
         Raises:
-          UserError: also a tokenizer that would be another one for each task, and tasks that
-            share a head and have not as many outputs.
+          UserError: also a tokenizer that would be another one for each task, and tasks or arms
+            that cannot share a head.
         """
         for task in self.settings.sequence:
             values = merged(self.values, self.settings.tasks[task])
@@ -85,20 +90,44 @@ class SequenceRunner(CellRunner):
                     )
             known = dict(self._splits)
             CellRunner(values, self.settings, known).check()
-        if self.shared_head:
-            found = self.tasks((next(iter(self.settings.arms)), None, self.settings.draws[0]))
-            outputs = {task: data.num_outputs for task, (_, data) in found.items()}
-            if len(set(outputs.values())) > 1:
-                told = ', '.join(f'{task!r} {number}' for task, number in outputs.items())
+            self._splits |= known
+        for arm in self.settings.arms if self.shared_head else ():
+            self._check_shared_head(arm)
+
+    def _check_shared_head(self, arm: str) -> None:
+        """UserError where one head cannot learn all tasks, or would be treated as a new one."""
+        where = "config.ablation.sequence_head is 'shared'"
+        found = self.tasks((arm, None, self.settings.draws[0]))
+        first = next(iter(found.values()))[1]
+        for task, (config, data) in found.items():
+            told = f'{where}, and the tasks are not alike: {self.settings.sequence[0]!r} '
+            for one, other in (
+                (first.task, data.task),
+                (f'{first.num_outputs} outputs', f'{data.num_outputs} outputs'),
+            ):
+                if one != other:
+                    raise UserError(f"{told}{one}, {task!r} {other}; set it to 'own'")
+            names = [*first.class_names], [*data.class_names]
+            if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
                 raise UserError(
-                    "config.ablation.sequence_head is 'shared', and the tasks have not as many "
-                    f"outputs: {told}; expected 'own'"
+                    f'{where}, and task {task!r} has the classes of {self.settings.sequence[0]!r} '
+                    f'in another order: {names[1]}, {names[0]}; give data.class_names in one'
                 )
+            for term in parse(config.freeze.strategy):
+                if term.details.kind in FROM_THE_START:
+                    raise UserError(
+                        f'{where}, and arm {arm!r} holds {term}, which takes the head of every '
+                        "task as a new one; leave it out, or set it to 'own'"
+                    )
 
     @property
     def shared_head(self) -> bool:
         """Whether one head learns on through all tasks."""
         return self.settings.sequence_head == 'shared'
+
+    def answering(self, current: Variables, head: Variables) -> Variables:
+        """The network as it answers a task that it learned before, with that head or the shared."""
+        return current if self.shared_head else with_head(current, head)
 
     def group(self, arm: str) -> str:
         """No cells of a sequence share a program."""
@@ -152,12 +181,11 @@ class SequenceRunner(CellRunner):
             opened = open_network(config, data)
             prepared = prepare(config, data, opened, importance=dict(importance))
             if current is not None:
-                start = with_trunk(prepared.variables, current, task, self.shared_head)
+                start = carried(prepared.variables, current, task, self.shared_head)
                 prepared = dataclasses.replace(prepared, variables=start)
             fitted, result = train(prepared, progress=False)
             current = fitted.variables
-            head = {} if self.shared_head else {key: of_head(current[key]) for key in current}
-            known[task] = prepared, head
+            known[task] = prepared, {key: of_head(current[key]) for key in current}
             last = number + 1 == len(tasks)
             if prepared.plan.reads_importance and not last:
                 spec = dataclasses.replace(run_spec(prepared), variables=current)
@@ -166,7 +194,7 @@ class SequenceRunner(CellRunner):
             validation.append(metric.value_in(at_end))
             results.append(result)
             tests[task] = {
-                earlier: split_metrics(own, with_head(current, head) if head else current, 'test')
+                earlier: split_metrics(own, self.answering(current, head), 'test')
                 for earlier, (own, head) in known.items()
             }
         scores = {
@@ -195,26 +223,28 @@ class SequenceRunner(CellRunner):
         )
 
 
-def with_trunk(new: Variables, before: Variables, task: str, head: bool = False) -> dict[str, Any]:
-    """The variables of a new task with all but the head as the task before left it.
-
-    With `head`, the head too.
+def carried(
+    new: Variables, before: Variables, task: str, shared_head: bool = False
+) -> dict[str, Any]:
+    """The variables of a new task, but the trunk, and a shared head, as the task before left them.
 
     Raises:
-      UserError: the tasks do not share a trunk.
+      UserError: they have other shapes there.
     """
     found = {}
     for kind, stages in new.items():
         kept = before.get(kind, {})
+        fresh = () if shared_head else ('head',)
         for stage in stages:
             own = {path: np.shape(leaf) for path, leaf in flatten(stages[stage]).items()}
             had = {path: np.shape(leaf) for path, leaf in flatten(kept.get(stage, {})).items()}
-            if (head or stage != 'head') and own != had:
+            if stage not in fresh and own != had:
+                told = 'share one network' + ('' if shared_head else ' but the head')
                 raise UserError(
                     f'config.ablation.sequence: stage {stage!r} of the network of {task!r} is not '
-                    'that of the task before; tasks of a sequence share one network but the head'
+                    f'that of the task before; tasks of this sequence {told}'
                 )
-        found[kind] = {s: kept[s] if head or s != 'head' else stages[s] for s in stages}
+        found[kind] = {s: stages[s] if s in fresh else kept[s] for s in stages}
     return found
 
 

@@ -10,6 +10,7 @@ from ftjax.errors import UserError
 
 Weights = dict[str, float]
 """Arm to its weight in a sum of means; weights add up to 0."""
+LESS = ' less the step '
 Means = Mapping[str, float]
 """Arm to its mean, less that of one of the arms; higher is better."""
 
@@ -21,14 +22,14 @@ class Claim:
     Attributes:
       gate: a sentence with the arms' names.
       value: what is shown; the claim holds if it is better than 0.
-      better: what must be better than 0 besides.
-      not_worse: what must not be worse than 0.
+      better: what must be better than 0 besides, by its name.
+      not_worse: what must not be worse than 0, by its name.
     """
 
     gate: str
     value: Weights
-    better: Sequence[Weights] = ()
-    not_worse: Sequence[Weights] = ()
+    better: Mapping[str, Weights] = dataclasses.field(default_factory=dict)
+    not_worse: Mapping[str, Weights] = dataclasses.field(default_factory=dict)
 
 
 def rises(means: Means, *arms: str) -> Claim:
@@ -46,23 +47,23 @@ def saturates(means: Means, *arms: str) -> Claim:
 
 def last_step_largest(means: Means, *arms: str) -> Claim:
     """The last arm is above the one before it, by more than any earlier step."""
-    *earlier, last = steps(arms)
-    gaps = [combined(last, {arm: -weight for arm, weight in step.items()}) for step in earlier]
+    *earlier, (name, last) = steps(arms).items()
     words = f'the step {arms[-2]} to {arms[-1]} rises and is the largest'
-    nearest = min(range(len(gaps)), key=lambda n: value_of(gaps[n], means))
+    gaps = _gaps(name, last, earlier)
+    nearest = min(gaps, key=lambda gap: value_of(gaps[gap], means))
     if value_of(last, means) <= 0:
         return Claim(f'{words}: the step', last, better=gaps)
-    rival = f'{arms[nearest]} to {arms[nearest + 1]}'
+    rival = nearest.split(LESS)[1]
     words = f'{words}: minus the next largest, {rival}'
-    return Claim(words, gaps[nearest], better=[last, *gaps])
+    return Claim(words, gaps[nearest], better={name: last, **gaps})
 
 
 def first_step_largest(means: Means, *arms: str) -> Claim:
     """The step from the first arm to the second is larger than any later one."""
-    first, *later = steps(arms)
-    gaps = [combined(first, {arm: -weight for arm, weight in step.items()}) for step in later]
-    nearest = min(range(len(gaps)), key=lambda n: value_of(gaps[n], means))
-    rival = f'{arms[nearest + 1]} to {arms[nearest + 2]}'
+    (name, first), *later = steps(arms).items()
+    gaps = _gaps(name, first, later)
+    nearest = min(gaps, key=lambda gap: value_of(gaps[gap], means))
+    rival = nearest.split(LESS)[1]
     words = f'largest step is {arms[0]} to {arms[1]}: minus the next largest, {rival}'
     return Claim(words, gaps[nearest], better=gaps)
 
@@ -74,7 +75,8 @@ def worst(means: Means, arm: str) -> Claim:
         raise UserError(f'gate worst: {arm!r} is the only arm')
     nearest = min(others, key=lambda name: means[name])
     words = f'{arm} is the worst arm: {nearest} minus {arm}'
-    return Claim(words, minus(nearest, arm), better=[minus(other, arm) for other in others])
+    better = {f'{other} minus {arm}': minus(other, arm) for other in others}
+    return Claim(words, minus(nearest, arm), better=better)
 
 
 def above(means: Means, better: str, other: str) -> Claim:
@@ -110,9 +112,13 @@ def combined(*parts: Weights) -> Weights:
     return {arm: sum(part.get(arm, 0.0) for part in parts) for arm in arms}
 
 
-def steps(arms: Sequence[str]) -> list[Weights]:
-    """Each arm less the one before it."""
-    return [minus(after, before) for before, after in itertools.pairwise(arms)]
+def steps(arms: Sequence[str]) -> dict[str, Weights]:
+    """Each arm less the one before it, by name.
+
+    >>> steps(['head', 'last:1', 'full'])['last:1 to full']
+    {'full': 1.0, 'last:1': -1.0}
+    """
+    return {f'{one} to {other}': minus(other, one) for one, other in itertools.pairwise(arms)}
 
 
 def value_of(weights: Weights, means: Means) -> float:
@@ -120,15 +126,9 @@ def value_of(weights: Weights, means: Means) -> float:
     return sum(weight * means[arm] for arm, weight in weights.items())
 
 
-def told(weights: Weights) -> str:
-    """A sum of means in words.
-
-    >>> told({'full': 1.0, 'head': -1.0}), told({'a': 1.0, 'b': -2.0, 'c': 1.0, 'd': 0.0})
-    ('full minus head', 'a plus c minus 2 x b')
-    """
-    signed = sorted(((weight < 0, arm, abs(weight)) for arm, weight in weights.items() if weight))
-    words = ''
-    for negative, arm, size in signed:
-        joint = ' minus ' if negative else ' plus ' if words else ''
-        words += joint + (arm if size == 1 else f'{size:g} x {arm}')
-    return words.strip()
+def _gaps(name: str, step: Weights, others: Sequence[tuple[str, Weights]]) -> dict[str, Weights]:
+    """How much larger a step is than each of some others."""
+    return {
+        f'{name}{LESS}{other}': combined(step, {arm: -weight for arm, weight in weights.items()})
+        for other, weights in others
+    }

@@ -13,11 +13,11 @@ What each rule claims: claims.py beside this.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ftjax.ablation.gates.claims import RULES, Weights, minus, told
+from ftjax.ablation.gates.claims import RULES, minus
 from ftjax.ablation.gates.gate_table import verdict
 from ftjax.ablation.statistics.comparison import (
     ArmComparison,
@@ -32,6 +32,7 @@ from ftjax.plotting import number_formats
 
 FAILS = ('worse', 'equivalent')
 """Verdicts of a difference that had to be better."""
+TURNED = ' (signs turned)'
 
 
 def check_gates(gates: Sequence[Sequence[str]], arms: Sequence[str], key: str = 'gates') -> None:
@@ -45,6 +46,8 @@ def check_gates(gates: Sequence[Sequence[str]], arms: Sequence[str], key: str = 
         check_name(name, RULES, f'rule of {where}:')
         for arm in names:
             check_name(arm, arms, f'{where}: arm of {name!r}:')
+        if len(set(names)) < len(names):
+            raise UserError(f'{where}: {name!r} names an arm twice: {", ".join(names)}')
         _, _, fewest = RULES[name]
         if len(names) < fewest or (fewest < 3 and len(names) > fewest):
             raise UserError(f'{where}: {name!r} needs {fewest} arms, it has {len(names)}')
@@ -100,35 +103,39 @@ def evaluate_gates(
         words = claim.gate + (about if flip < 0 else '')
         passed, decides = None, None
         if kind == 'gate':
-            needed = [(weights, compared.contrast(weights)) for weights in claim.better]
-            barred = [(weights, compared.contrast(weights)) for weights in claim.not_worse]
-            verdict_of = [one.verdict for _, one in barred]
-            passed = _passed([found.verdict, *(one.verdict for _, one in needed)], verdict_of)
+            needed = {of: compared.contrast(one) for of, one in claim.better.items()}
+            barred = {of: compared.contrast(one) for of, one in claim.not_worse.items()}
+            passed = _passed(_verdicts([found, *needed.values()]), _verdicts(barred.values()))
             decides = _deciding(found, needed, barred, passed, sign)
         one = verdict(words, passed, *_written(found, scale), kind)
         if decides is not None:
             value, interval = _written(decides[1], scale)
-            one['decided_by'] = {'of': told(decides[0]), 'value': value, 'interval': interval}
+            of = decides[0] + (TURNED if flip < 0 else '')
+            one['decided_by'] = {'of': of, 'value': value, 'interval': interval}
         verdicts.append(one)
     return verdicts
 
 
 def _deciding(
     shown: ArmComparison,
-    needed: Sequence[tuple[Weights, ArmComparison]],
-    barred: Sequence[tuple[Weights, ArmComparison]],
+    needed: Mapping[str, ArmComparison],
+    barred: Mapping[str, ArmComparison],
     passed: bool | None,
     sign: int,
-) -> tuple[Weights, ArmComparison] | None:
+) -> tuple[str, ArmComparison] | None:
     """What keeps a claim from passing, the worst of it; None where it is what is shown."""
     if passed or _passed([shown.verdict], ()) is passed:
         return None
     if passed is None:
-        left = [one for one in needed if one[1].verdict != 'better']
+        left = [one for one in needed.items() if one[1].verdict != 'better']
     else:
-        left = [one for one in needed if one[1].verdict in FAILS]
-        left += [one for one in barred if one[1].verdict == 'worse']
+        left = [one for one in needed.items() if one[1].verdict in FAILS]
+        left += [one for one in barred.items() if one[1].verdict == 'worse']
     return min(left, key=lambda one: sign * one[1].difference)
+
+
+def _verdicts(found: Iterable[ArmComparison]) -> list[str]:
+    return [one.verdict for one in found]
 
 
 def _passed(needed: Sequence[str], barred: Sequence[str]) -> bool | None:

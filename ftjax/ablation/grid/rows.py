@@ -80,8 +80,11 @@ def check_row(row: OwnRow, where: str) -> None:
         _metrics(row.get(name), where, name)
     scores = row.get('scores')
     _expect(scores is None or isinstance(scores, dict), where, 'scores', scores, 'an object')
-    for name, found in (scores or {}).items():
+    for number, (name, found) in enumerate((scores or {}).items()):
         _metrics(found, where, f'scores.{name}')
+        so_far = [*(scores or {})][: number + 1]
+        known = isinstance(found, dict) and {*so_far} == {*found}
+        _expect(known, where, f'scores.{name}', found, f'a number or null of each of {so_far}')
     leaks = row.get('leaks')
     known = leaks is None or (
         isinstance(leaks, dict) and all(v is None or type(v) is int for v in leaks.values())

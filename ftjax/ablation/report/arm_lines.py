@@ -8,6 +8,8 @@ from ftjax.ablation.cells.baselines import BASELINES
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
 from ftjax.freezing.registry import parse
+from ftjax.models.adapters.lora import ALL
+from ftjax.registry import Term
 
 
 def arm_lines(settings: AblationSettings) -> dict[str, str]:
@@ -15,8 +17,9 @@ def arm_lines(settings: AblationSettings) -> dict[str, str]:
 
     >>> arm_lines(AblationSettings(arms={'top': 'head'}, rates=(0.1,)))
     {'top': 'freeze head. The head alone (linear probe).'}
-    >>> arm_lines(AblationSettings(arms={'wide': 'lora:4,all'}, rates=(0.1,)))['wide']
-    'freeze lora:4,all. Adds alpha/r A B to all dense layers, B 0 at first; mergeable.'
+    >>> line = arm_lines(AblationSettings(arms={'wide': 'dora:4,all'}, rates=(0.1,)))['wide']
+    >>> line.partition('mergeable. ')[2]
+    "Here in place of its own targets: every dense layer but the head's."
     """
     return {arm: _line(settings.changes(arm)) for arm in settings.arms}
 
@@ -45,17 +48,17 @@ def _meaning(changes: Mapping[str, object]) -> str:
     if not isinstance(freeze, str):
         return ''
     try:
-        summaries = [_summary(term.part.summary, term.arguments) for term in parse(freeze)]
+        summaries = [_summary(term) for term in parse(freeze)]
     except UserError:  # a strategy of one's own, where its file is not at hand
         return ''
     return ' '.join(filter(None, summaries))
 
 
-def _summary(words: str, arguments: Mapping[str, object]) -> str:
-    """A strategy's first line, with the layers that an adapter was given in place of its own."""
-    default = 'queries and values'
-    targets = arguments.get('targets', 'query|value')
-    told = {'query|value': default, 'all': 'all dense layers'}.get(
-        str(targets), f'dense layers whose path holds {targets}'
-    )
-    return words.replace(f'{default} (or `targets`)', told)
+def _summary(term: Term) -> str:
+    """A strategy's first line, and the layers that an adapter was given in place of its own."""
+    words = term.part.summary
+    targets, default = (of.get('targets') for of in (term.arguments, term.part.parameters))
+    if not words or targets == default:
+        return words
+    told = "every dense layer but the head's" if targets == ALL else f'layers named {targets}'
+    return f'{words} Here in place of its own targets: {told}.'

@@ -82,6 +82,7 @@ def differences_by_cost(task: Summary, summary: Summary):
             middle = scale * interval['estimate']
             if many and (cost, middle) not in on_front:
                 axes.plot(cost, middle, marker='o', markersize=4, color=GREY, alpha=0.6)
+                marks.append((cost, middle, '', GREY))
                 continue
             axes.plot(cost, middle, markersize=6, linestyle='', zorder=3, **style)
             if interval['low'] is not None:
@@ -92,6 +93,7 @@ def differences_by_cost(task: Summary, summary: Summary):
             if spread and spread['low'] is not None:
                 sides = [max(spread[end], 0.0) / reference[key] for end in ('low', 'high')]
                 axes.plot(sides, [middle, middle], color=style['color'], linewidth=2, alpha=0.55)
+                bars += points_along((sides[0], middle), (sides[1], middle))
             marks.append((cost, middle, arm['arm'], style['color']))
         axes.plot(
             [cost for cost, _ in on_front],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftjax.ablation.statistics.row_types import Summary
@@ -14,6 +14,7 @@ from ftjax.plotting.style import (
     place_labels,
     points_along,
     quiet,
+    scaled,
     titled,
 )
 
@@ -150,7 +151,7 @@ def _sideways(arm: Summary, told: Summary) -> tuple[float, float, float] | None:
     if arm['arm'] == told['before'] and arm.get('retention'):
         return 0.0, 0.0, 0.0
     change = (arm.get('retention') or {}).get('change')
-    return _ends(change['interval'], told['metric']) if change else None
+    return scaled(change['interval'], told['metric'], difference=True) if change else None
 
 
 def _upwards(
@@ -162,16 +163,8 @@ def _upwards(
         return level, level, level
     if arm['difference'] is None:
         return None
-    found = _ends(arm['difference']['interval'], summary['metric'])
+    found = scaled(arm['difference']['interval'], summary['metric'], difference=True)
     return tuple(level + end for end in found)
-
-
-def _ends(interval: Mapping[str, Any], metric: str) -> tuple[float, float, float]:
-    """(estimate, low, high) in the unit that is drawn; all the same where there is no interval."""
-    scale, middle = number_formats.scale_of(metric), interval['estimate']
-    ends = (interval[end] if interval[end] is not None else middle for end in ('low', 'high'))
-    low, high = (scale * end for end in ends)
-    return scale * middle, low, high
 
 
 def _described(axes: Axes, summary: Summary, told: Summary) -> None:

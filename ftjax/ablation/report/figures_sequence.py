@@ -9,9 +9,9 @@ from ftjax.plotting import number_formats
 from ftjax.plotting.style import (
     GREY,
     arm_styles,
+    draw_cross,
     new_figure,
     place_labels,
-    points_along,
     quiet,
     scaled,
     titled,
@@ -40,14 +40,10 @@ def forgetting_in_turn(task: Summary, summary: Summary):
     axes.axhline(0, color=GREY, linewidth=1, linestyle='--', zorder=1)
     marks, bars = [], []
     for name, one in found:
-        x, *xs = scaled(one['learned'], metric)
-        y, *ys = scaled(one['mean'], metric)
-        style = styles[name]
-        axes.plot(xs, [y, y], color=style['color'], linewidth=1.4, alpha=0.4)
-        axes.plot([x, x], ys, color=style['color'], linewidth=1.4, alpha=0.4)
-        axes.plot(x, y, linestyle='', markersize=6, zorder=3, **style)
-        marks.append((x, y, name, style['color']))
-        bars += points_along((xs[0], y), (xs[1], y)) + points_along((x, ys[0]), (x, ys[1]))
+        across = scaled(one['learned'], metric)
+        upwards = scaled(one['mean'], metric, difference=True)
+        bars += draw_cross(axes, across, upwards, styles[name])
+        marks.append((across[0], upwards[0], name, styles[name]['color']))
     title = number_formats.headed(summary).removeprefix('test ')
     axes.set_xlabel(f'as learned: {title}, mean of the tasks before the last')
     unit = 'points' if number_formats.scale_of(metric) == 100 else title
@@ -56,5 +52,5 @@ def forgetting_in_turn(task: Summary, summary: Summary):
     axes.margins(0.12)
     level = f'{100 * summary["confidence"]:g} %'
     titled(axes, f'Means over seeds with their {level} intervals on both axes', 9)
-    place_labels(axes, marks, bars if len(found) < 20 else ())
+    place_labels(axes, marks, bars)
     return figure

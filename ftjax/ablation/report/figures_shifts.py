@@ -14,9 +14,9 @@ from ftjax.io.files.atomic import to_jsonable
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import (
     arm_styles,
+    draw_cross,
     new_figure,
     place_labels,
-    points_along,
     quiet,
     scaled,
     titled,
@@ -94,13 +94,10 @@ def in_out_plane(task: Mapping[str, Any], summary: Mapping[str, Any]):
         out = out_of_distribution(arm, names, summary['confidence'], overlap)
         if out is None:
             continue
-        (x, *xs), (y, *ys) = scaled(arm['mean'], metric), scaled(out, metric)
+        across, upwards = scaled(arm['mean'], metric), scaled(out, metric)
         style = styles[arm['arm']]
-        axes.plot(xs, [y, y], color=style['color'], linewidth=1.4, alpha=0.4)
-        axes.plot([x, x], ys, color=style['color'], linewidth=1.4, alpha=0.4)
-        axes.plot(x, y, linestyle='', markersize=6, zorder=3, **style)
-        marks.append((x, y, arm['arm'], style['color']))
-        bars += points_along((xs[0], y), (xs[1], y)) + points_along((x, ys[0]), (x, ys[1]))
+        bars += draw_cross(axes, across, upwards, style)
+        marks.append((across[0], upwards[0], arm['arm'], style['color']))
     title = number_formats.headed(summary).removeprefix('test ')
     axes.set_xlabel(textwrap.fill(f'in distribution (test split): {title}', WIDTH))
     joint = names[0] if len(names) == 1 else f'mean of {len(names)} test sets'
@@ -110,7 +107,7 @@ def in_out_plane(task: Mapping[str, Any], summary: Mapping[str, Any]):
     level = f'{100 * summary["confidence"]:g} %'
     titled(axes, f'Means over seeds with their {level} intervals on both axes', 9)
     sign = 1 if summary['higher_is_better'] else -1
-    place_labels(axes, _named(marks, summary['reference'], sign), bars if len(arms) < 20 else ())
+    place_labels(axes, _named(marks, summary['reference'], sign), bars)
     return figure
 
 
@@ -136,14 +133,12 @@ def out_of_distribution(
 
 
 def _named(marks: Sequence[tuple], reference: str, sign: int) -> list[tuple]:
-    """The points that get a name: all, or of many those that no other beats on both axes."""
-    if len(marks) <= NAMED:
-        return list(marks)
-    return [
-        (x, y, name, colour)
-        for x, y, name, colour in marks
-        if name == reference
-        or not any(
-            sign * a >= sign * x and sign * b >= sign * y and (a, b) != (x, y) for a, b, *_ in marks
-        )
-    ]
+    """The points with their names: all, or of many those that no other beats on both axes."""
+
+    def told(x: float, y: float, name: str) -> bool:
+        if len(marks) <= NAMED or name == reference:
+            return True
+        better = (sign * a >= sign * x and sign * b >= sign * y for a, b, *_ in marks)
+        return sum(better) == sum((a, b) == (x, y) for a, b, *_ in marks)
+
+    return [(x, y, name if told(x, y, name) else '', colour) for x, y, name, colour in marks]

@@ -62,4 +62,7 @@ def grid_verdicts(
 def _reported(verdict: dict[str, object], reports: Sequence[str]) -> dict[str, object]:
     """A verdict, as a report where it is one of those that are told and not judged."""
     told = any(str(verdict['gate']).startswith(words) for words in reports)
-    return {**verdict, 'kind': 'report', 'passed': None} if told else verdict
+    if not told:
+        return verdict
+    plain = {key: value for key, value in verdict.items() if key != 'decided_by'}
+    return {**plain, 'kind': 'report', 'passed': None}

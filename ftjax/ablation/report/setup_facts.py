@@ -27,6 +27,7 @@ def setup_of(values: JsonObject, settings: AblationSettings, rows: Rows = ()) ->
     return {
         'data': ', then '.join(settings.sequence) or data['source'],
         **({'corruption': data['corruption']} if data.get('corruption', 'none') != 'none' else {}),
+        **({'head': 'one for all tasks'} if settings.sequence_head == 'shared' else {}),
         'training examples a class': data['examples_per_class'] or 'all',
         **split_sizes(rows),
         **chance_lines(rows),

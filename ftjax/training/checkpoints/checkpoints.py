@@ -1,12 +1,14 @@
 """Checkpoints of a run: whole or not there, written while training goes on; best and last stay.
 
-Orbax writes the arrays in the background, to a temporary folder that is renamed at the end. What it
-does not notice, a flipped bit for instance, is found by the hashes in a manifest: see
+Orbax writes the arrays in the background, to a temporary folder that is renamed at the end. Its own
+call, which looks at every leaf, is made from a thread too: training waits for the copies alone.
+What Orbax does not notice, a flipped bit for instance, is found by the hashes in a manifest: see
 ftjax/io/files/saved_step.py.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import logging
 import os
@@ -50,6 +52,8 @@ class Checkpoints(contextlib.AbstractContextManager):
             step_folders.prepare(self.folder)
         self.together = shared and step_folders.seen_by_all(self.folder)
         self._saver: Any = None  # Orbax's, from the first save on
+        self._thread: concurrent.futures.ThreadPoolExecutor | None = None
+        self._written: concurrent.futures.Future[None] | None = None
         self._under_way: tuple[int, int | None] | None = None
         self._copies: dict[str, dict[str, object]] = {}  # of the last save, for the next one
 
@@ -93,8 +97,21 @@ class Checkpoints(contextlib.AbstractContextManager):
             step_folders.make_way(place, size)
             self._saver = self._saver or writer.background_saver(self.together)
             args = writer.hashed(arrays, lambda sha: make_manifest(step, skeletons, sha, identity))
-            self._saver.save(place, args=args)
+            self._start(place, args)
         self._under_way = step, best
+
+    def _start(self, place: pathlib.Path, args: Any) -> None:
+        """Has a checkpoint written: by a thread, but where all processes must call in step."""
+        if self.together:
+            self._saver.save(place, args=args)
+            return
+        if self._thread is None:
+            self._thread = concurrent.futures.ThreadPoolExecutor(1, 'checkpoints')
+        self._written = self._thread.submit(self._write, place, args)
+
+    def _write(self, place: pathlib.Path, args: Any) -> None:
+        self._saver.save(place, args=args)
+        self._saver.wait_until_finished()
 
     def wait(self) -> None:
         """Returns when the checkpoint that is under way is there; those not kept are removed."""
@@ -102,7 +119,10 @@ class Checkpoints(contextlib.AbstractContextManager):
             return
         (step, best), self._under_way = self._under_way, None
         with step_folders.guarded(self.folder, step):
-            self._saver.wait_until_finished()
+            if self._written is None:
+                self._saver.wait_until_finished()
+            else:
+                self._written.result()
             check_way(self.folder, itself=True)
             if process_group.first():
                 surplus = {*steps_in(self.folder)[:-KEEP]} - {best}
@@ -124,6 +144,8 @@ class Checkpoints(contextlib.AbstractContextManager):
                 raise
             _log.error('%s', failure)  # what ended the run matters more
         finally:
+            if self._thread is not None:
+                self._thread.shutdown()
             if self._saver is not None:
                 with contextlib.suppress(Exception):  # `wait` has raised it
                     self._saver.close()

@@ -45,7 +45,10 @@ def background_saver(together: bool) -> ocp.AsyncCheckpointer:
     )
     handlers = ocp.DefaultCheckpointHandlerRegistry()
     # By kind of argument: what the items are called is known only when they are saved.
-    arrays = ocp.PyTreeCheckpointHandler(type_handler_registry=types, **options)
+    # Weights hardly shrink, and the compressor would take processors from the step.
+    arrays = ocp.PyTreeCheckpointHandler(
+        type_handler_registry=types, use_compression=False, **options
+    )
     handlers.add(None, ocp.args.PyTreeSave, arrays)
     handlers.add(None, ocp.args.JsonSave, ManifestHandler())
     items = ocp.CompositeCheckpointHandler(
