@@ -103,6 +103,9 @@ def run(case):
     finally:
         step_runner.program, fit_module.StepRunner.judge = program, steps
     flat = flatten_dict(dict(result.variables['params']), sep='/')
+    began = flatten_dict(dict(variables['params']), sep='/')
+    if case.get('leaves'):  # of one step at rate 1: the gradient
+        seen['moved'] = {p: np.subtract(flat[p], began[p]).ravel().tolist() for p in sorted(flat)}
     return {
         'losses': [row['train_loss'] for row in result.history],
         'scores': [row['val_loss'] for row in result.history],

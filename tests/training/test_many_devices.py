@@ -51,6 +51,19 @@ SHARDED = (
 )
 OTHER = {'2 x 4': {'data': 2, 'fsdp': 4}, '1 x 8': {'fsdp': 8}}
 PROCESSES = ('full', 'last', 'lora', 'looped', 'views', 'chosen')
+GRADIENT = {
+    'freeze': 'full',
+    'leaves': True,
+    'train': {'steps': 1, 'eval_every': 1.0, 'keep': 'last'},
+    'optimizer': {
+        'name': 'sgd',
+        'learning_rate': 1.0,
+        'momentum': 0.0,
+        'weight_decay': 0.0,
+        'clip_norm': None,
+        'ema': 0.0,
+    },
+}
 PARTED = {'freeze': 'last:1', 'mesh': {'fsdp': 8}, 'rules': [['block_.*', 'fsdp']]}
 PINNED = {'freeze': 'last:1', 'mesh': FSDP, 'rules': [['(embed|block_00)/.*', 'whole']]}
 
@@ -103,6 +116,9 @@ def found(tmp_path_factory):
             **{('eight', name): case for name, case in RUNS.items()},
             **under(FSDP, *SHARDED),
             ('eight', 'rules'): PARTED,
+            ('eight', 'gradient'): GRADIENT,
+            ('sharded', 'gradient'): {**GRADIENT, 'mesh': FSDP},
+            **{(kind, 'gradient'): {**GRADIENT, 'mesh': mesh} for kind, mesh in OTHER.items()},
             ('sharded', 'pinned'): PINNED,
             **under(OTHER['2 x 4'], 'full', 'last', 'remat', kind='2 x 4'),
             **under(OTHER['1 x 8'], 'full', 'lora', kind='1 x 8'),
@@ -118,31 +134,50 @@ def found(tmp_path_factory):
         },
         ('processes', 'across'): half('across', mesh=FSDP),
     }
-    place = f'127.0.0.1:{free_port()}'
-    pair = [
-        started(list(both.values()), folder / f'cases_{n}.json', 4, place, '2', str(n))
-        for n in (0, 1)
-    ]
-    first, second = (ended(process) for process in pair)
-    results.update(zip(both, first, strict=True))
+
+    def take_by_two(cases):
+        place = f'127.0.0.1:{free_port()}'
+        pair = [
+            started(list(cases.values()), folder / f'cases_{n}.json', 4, place, '2', str(n))
+            for n in (0, 1)
+        ]
+        first, second = (ended(process) for process in pair)
+        results.update(zip(cases, first, strict=True))
+        return second
+
+    second = take_by_two(both)
     results['second'] = dict(zip(both, second, strict=True))
     take(
         {
             **{('one', name): case for name, case in RUNS.items()},
+            ('one', 'gradient'): GRADIENT,
             ('one', 'down'): half('down', 20),
             ('one', 'across'): half('across', 20),
             ('one', 'up'): half('up'),
+            ('one', 'back'): half('back'),
             ('one', 'whole'): half('whole', 20),
         },
         1,
     )
     take({('eight', 'up'): half('up', 20, mesh=FSDP)}, 8)
+    take_by_two({('processes', 'back'): half('back', 20, mesh=FSDP)})
     return results
 
 
 def apart(one, other, name):
     assert len(one[name]) == len(other[name])
     return np.abs(np.subtract(one[name], other[name])).max()
+
+
+@pytest.mark.parametrize('kind', ['eight', 'sharded', *OTHER])
+def test_gradients_agree(found, kind):
+    """Of one step at rate 1, leaf by leaf."""
+    wanted, got = found['one', 'gradient']['moved'], found[kind, 'gradient']['moved']
+    assert set(wanted) == set(got) and len(wanted) > 20
+    largest = max(np.abs(leaf).max() for leaf in wanted.values())
+    assert largest > 0.01
+    for path, leaf in wanted.items():
+        np.testing.assert_allclose(got[path], leaf, rtol=1e-3, atol=1e-5 * largest, err_msg=path)
 
 
 def test_losses_agree_and_frozen_leaves_stay(found):
@@ -227,7 +262,9 @@ def test_a_device_holds_its_share_of_all_leaves(found):
     assert apart(found['one', 'last'], eighth, 'losses') < 1e-5
 
 
-@pytest.mark.parametrize('way', [('one', 'down'), ('one', 'across'), ('eight', 'up')])
+@pytest.mark.parametrize(
+    'way', [('one', 'down'), ('one', 'across'), ('eight', 'up'), ('processes', 'back')]
+)
 def test_a_checkpoint_goes_on_elsewhere(found, way):
     whole, run = found['one', 'whole'], found[way]
     assert run['steps'] == 20 and len(run['losses']) == 20
