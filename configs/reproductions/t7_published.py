@@ -14,7 +14,7 @@ Measured here in the same setting (MiniLM, the rate that T7 chose for full, five
 forgets 21.0 points [12.8, 29.1], the last two blocks 15.2, the last one 10.7, LoRA 0.0 [-.1, .2]:
 the published order. But LoRA has learned nothing (SST-2 50 %), and at the rate that T7 chose for
 it, it learns as much as full and forgets as much: 18.7 points [15.6, 21.9]; the last block alone
-21.6. HOURS hours of one core. Results: results/reproductions/t7_published.
+21.6. 2.3 hours of one core in all. Results: results/reproductions/t7_published.
 """
 
 from ml_collections import ConfigDict
@@ -62,8 +62,8 @@ REDUCED = (
     'after the task full has 71, 69 and 81 %, lora:8 67, 69 and 50 %: at this rate it learns '
     'nothing, and CoLA is learned by no arm. What is forgotten of CoLA is how frequent its classes '
     'are.',
-    'The arms "own rate" have the rates that T7 chose by validation (1e-3 and 3e-3); no other was '
-    'tried here. Forgetting goes with the rate more than with the share that is frozen: at their '
+    'The arms "own rate" have the rates that T7 chose by validation, rounded (1e-3 and 3e-3); no '
+    'other was tried here. Forgetting goes with the rate more than with the share that is frozen: at their '
     'own rates the last block and LoRA do not differ significantly from full.',
     'One head learns on through all tasks: what is forgotten is what head and trunk lost together.',
     'Published, and reported only: gradual unfreezing does not help. An arm gradual:0.25, which '
