@@ -62,9 +62,9 @@ REDUCED = (
     'after the task full has 71, 69 and 81 %, lora:8 67, 69 and 50 %: at this rate it learns '
     'nothing, and CoLA is learned by no arm. What is forgotten of CoLA is how frequent its classes '
     'are.',
-    'The arms "own rate" have the rates that T7 chose by validation, rounded (1e-3 and 3e-3); no '
-    'other was tried here. Forgetting goes with the rate more than with the share that is frozen: at their '
-    'own rates the last block and LoRA do not differ significantly from full.',
+    'The arms "own rate" have the rates that T7 chose by validation, rounded (1e-3 and 3e-3); '
+    'no other was tried here. Forgetting goes with the rate more than with the share that is '
+    'frozen: at their own rates the last block and LoRA do not differ significantly from full.',
     'One head learns on through all tasks: what is forgotten is what head and trunk lost together.',
     'Published, and reported only: gradual unfreezing does not help. An arm gradual:0.25, which '
     'counts in epochs and never came below the upper blocks in these short runs, was replaced by '

@@ -270,3 +270,31 @@ def test_a_profile_of_fifty_arms_has_room_for_its_legend_and_tells_them_apart():
     assert len({*style.line_styles(arms).values()}) == 5
     few = figures_rates.profiles({**found, 'overall': {'arms': arms[:5]}})
     assert few.get_figheight() == 4.0
+
+
+def test_the_curve_over_depths_takes_one_arm_a_depth():
+    found = rows()
+    lower = [
+        {**row, 'arm': 'last:1, own rate', 'test': {'accuracy': row['test']['accuracy'] - 0.2}}
+        for row in found
+        if row['arm'] == 'last:1'
+    ]
+    summary = summarise([*found, *lower], reference='full')
+    task = summary['tasks'][0]
+    assert sum(arm['depth'] == 1 for arm in task['arms']) == 2
+    line = figures_arms.depth_curve(task, summary).axes[0].lines[0]
+    assert list(line.get_xdata()) == [0.0, 1.0, 2.0, 3.0]
+    of_last = next(arm for arm in task['arms'] if arm['arm'] == 'last:1')
+    assert line.get_ydata()[1] == pytest.approx(100 * of_last['mean']['estimate'])
+
+
+def test_labels_are_not_put_beside_a_nearer_point_without_a_name():
+    figure = style.new_figure(4, 3)
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    crowd = [(5 + dx, 5 + dy, '', 'grey') for dx in (-0.8, 0.8) for dy in (-0.5, 0.5)]
+    style.place_labels(axes, [(5, 5, 'named', 'black'), *crowd])
+    (label,) = axes.texts
+    assert label.get_text() == 'named'
+    # It stands further off, and a line joins it to its point.
+    assert label.arrow_patch is not None

@@ -25,7 +25,8 @@ import pytest
 from ftjax.errors import UserError
 from ftjax.io.files.lock import run_lock
 from ftjax.io.files.saved_step import restored as read
-from ftjax.io.json.tree_json import array_hash
+from ftjax.io.json.tree_json import array_hash, pack, unpack
+from ftjax.io.process import side_by_side
 from ftjax.training.checkpoints import step_folders, writer
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.training_state import merge
@@ -450,3 +451,23 @@ def test_a_changed_plan_keeps_initialises_and_drops_by_path():
 def test_paths_that_collide_are_refused():
     with pytest.raises(ValueError, match="path 'a/b'"):
         merge({'a/b': 1, 'a': {'b': 2}}, {})
+
+
+def test_large_states_are_copied_whole_by_several_threads(monkeypatch):
+    monkeypatch.setattr(side_by_side, 'LEAST', 1)
+    monkeypatch.setattr(side_by_side, 'own_cores', lambda: 3)
+    draw = np.random.default_rng(0)
+    tree = {
+        'table': draw.normal(size=(1001, 7)).astype(np.float32),
+        'scalar': np.float32(3),
+        'many': [draw.normal(size=n + 1) for n in range(50)],
+        'turned': np.asfortranarray(draw.normal(size=(40, 30))),
+    }
+    _, kept = pack(tree)
+    other = jax.tree.map(lambda x: x + 1, tree)
+    skeleton, again = pack(other, kept)
+    assert all(again[name] is kept[name] for name in kept)  # written over
+    for one, two in zip(
+        jax.tree.leaves(unpack(skeleton, again)), jax.tree.leaves(other), strict=True
+    ):
+        np.testing.assert_array_equal(one, two)

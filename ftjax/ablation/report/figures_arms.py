@@ -74,14 +74,14 @@ def scores_by_arm(task: Summary, summary: Summary):
 def depth_curve(task: Summary, summary: Summary):
     """Score against the number of trained blocks; None with fewer than three depths.
 
-    'full' stands at the right end; arms without a depth are lines across.
+    'full' stands at the right end; arms without a depth are lines across. Of several arms of one
+    depth, with other rates say, the first is drawn.
     """
     metric = summary['metric']
-    deep = sorted(
-        (a for a in task['arms'] if a['mean'] and a['depth'] is not None),
-        key=lambda arm: arm['depth'],
-    )
-    if len({arm['depth'] for arm in deep}) < 3:
+    known = [arm for arm in task['arms'] if arm['mean'] and arm['depth'] is not None]
+    first = {arm['depth']: arm for arm in reversed(known)}
+    deep = [first[depth] for depth in sorted(first)]
+    if len(deep) < 3:
         return None
     figure = new_figure(6.2, 4.0)
     axes = figure.add_subplot()

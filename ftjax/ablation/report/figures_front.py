@@ -151,6 +151,8 @@ def _scaled(axes: Axes, costs: Sequence[float]) -> None:
         axes.set_xscale('log')
         subs = (1, 2, 5) if max(costs) < 100 * min(costs) else (1,)
         axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    elif max(costs) < 1.1 * min(costs):
+        axes.set_xlim(0.9 * min(costs), 1.1 * max(costs))  # ticks of four digits say nothing
     axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     axes.minorticks_off()
     axes.tick_params(axis='x', labelcolor=INK)

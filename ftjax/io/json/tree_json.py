@@ -15,6 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ftjax.io.process.side_by_side import Pair, copy_all
+
 Skeleton = Any
 _SCALARS = (str, bool, int, float)
 
@@ -37,11 +39,18 @@ def pack(tree: object, into: Mapping[str, object] | None = None) -> tuple[Skelet
     {'a/b': array([0., 0.]), 'best': -inf, 'rest': []}
     """
     arrays: dict[str, object] = {}
-    return _pack(tree, arrays, '', into or {}), arrays
+    later: list[Pair] = []
+    skeleton = _pack(tree, arrays, '', into or {}, later)
+    copy_all(later)
+    return skeleton, arrays
 
 
 def _pack(
-    node: object, arrays: dict[str, object], path: str, into: Mapping[str, object]
+    node: object,
+    arrays: dict[str, object],
+    path: str,
+    into: Mapping[str, object],
+    later: list[Pair],
 ) -> Skeleton:
     if node is None or (isinstance(node, _SCALARS) and not isinstance(node, np.generic)):
         if isinstance(node, float) and not math.isfinite(node):
@@ -49,15 +58,16 @@ def _pack(
         return node
     if isinstance(node, (np.ndarray, np.generic, jax.Array)):
         name = f'{len(arrays):05d}'
-        array = node if shared_out(node) else to_host(node, path, into.get(name))
+        array = node if shared_out(node) else to_host(node, path, into.get(name), later)
         if array.size == 0:  # Orbax refuses them.
             return {'empty': [array.dtype.name, list(array.shape)]}
         arrays[name] = array
         return {'array': name}
     children = dict(_children(node, path))
     if isinstance(node, list) or type(node) is tuple:
-        return {'list': [_pack(x, arrays, _join(path, k), into) for k, x in children.items()]}
-    return {'dict': {k: _pack(x, arrays, _join(path, k), into) for k, x in children.items()}}
+        parts = [_pack(x, arrays, _join(path, k), into, later) for k, x in children.items()]
+        return {'list': parts}
+    return {'dict': {k: _pack(x, arrays, _join(path, k), into, later) for k, x in children.items()}}
 
 
 def unpack(skeleton: Skeleton, arrays: Mapping[str, object]) -> object:
@@ -110,8 +120,11 @@ def path_of(keys: Iterable[object]) -> str:
     return '/'.join(_key_name(key) for key in keys)
 
 
-def to_host(leaf: object, path: str = '', into: object = None) -> np.ndarray:
-    """The whole array as NumPy, in native byte order, in memory of its own: `into` if that fits."""
+def to_host(leaf: object, path: str, into: object, later: list[Pair]) -> np.ndarray:
+    """The whole array as NumPy, in native byte order, in memory of its own.
+
+    That is `into` if it fits; then the copy is left to whoever holds `later`.
+    """
     if isinstance(leaf, jax.Array):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             raise TypeError(f'{path}: save jax.random.key_data(key), not the key itself')
@@ -123,7 +136,7 @@ def to_host(leaf: object, path: str = '', into: object = None) -> np.ndarray:
     # A copy, in row order: the caller may donate or overwrite the buffer.
     kind = array.dtype.newbyteorder('=')
     if isinstance(into, np.ndarray) and (into.dtype, into.shape) == (kind, array.shape):
-        np.copyto(into, array)
+        later.append((into, array))
         return into
     return np.array(array, kind, order='C', copy=True)
 
