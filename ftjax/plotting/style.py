@@ -125,8 +125,9 @@ def points_along(
     >>> points_along((0.0, 1.0), (4.0, 1.0), 3)
     [(0.0, 1.0), (2.0, 1.0), (4.0, 1.0)]
     """
+    (x, y), (to_x, to_y) = start, end
     steps = [number / (points - 1) for number in range(points)]
-    return [tuple((1 - t) * a + t * b for a, b in zip(start, end, strict=True)) for t in steps]
+    return [(x + t * (to_x - x), y + t * (to_y - y)) for t in steps]
 
 
 def place_labels(
