@@ -471,3 +471,56 @@ def test_large_states_are_copied_whole_by_several_threads(monkeypatch):
         jax.tree.leaves(unpack(skeleton, again)), jax.tree.leaves(other), strict=True
     ):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    'shapes', [[(30522, 384)], [(4096, 1024)], [(64, 64)] * 2, [(9, 9)] * 50, [(1, 10**6)], [()]]
+)
+@pytest.mark.parametrize('threads', [2, 4])
+def test_threads_share_copies_evenly(shapes, threads):
+    pairs = [(np.empty(shape, np.float32), np.empty(shape, np.float32)) for shape in shapes]
+    size = sum(into.nbytes for into, _ in pairs)
+    most = -(-size // (side_by_side.PARTS * threads))
+    groups = [sum(into.nbytes for into, _ in group) for group in side_by_side.shares(pairs, most)]
+    assert sum(groups) == size
+    # No group is so large that one thread works while the others have nothing left.
+    assert max(groups) <= max(most + 2**12, 4)
+
+
+def test_a_folder_that_was_left_can_be_saved_to_again(tmp_path):
+    state = {'params': {'w': np.ones(3, np.float32)}}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+    checkpoints.save(2, state)
+    assert checkpoints.steps == (1, 2)
+    checkpoints.__exit__(None, None, None)
+
+
+def test_after_an_interrupt_the_next_save_waits_for_the_arrays_that_are_read(tmp_path, monkeypatch):
+    """Its copies go to the same memory: the first checkpoint must hold the first values."""
+    began, go_on = threading.Event(), threading.Event()
+    checkpoints = Checkpoints(tmp_path)
+    write = Checkpoints._write
+
+    def slow(self, place, args):
+        began.set()
+        go_on.wait(30)
+        write(self, place, args)
+
+    monkeypatch.setattr(Checkpoints, '_write', slow)
+    checkpoints.save(1, {'params': {'w': np.full(5, 1.0, np.float32)}})
+    assert began.wait(30)
+
+    def interrupted(timeout=None):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints._written, 'result', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.wait()
+    threading.Timer(0.5, go_on.set).start()
+    checkpoints.save(2, {'params': {'w': np.full(5, 2.0, np.float32)}})
+    for step, value in ((1, 1.0), (2, 2.0)):
+        saved = checkpoints.restore(step)
+        np.testing.assert_array_equal(saved.items['params']['w'], np.full(5, value))
+    checkpoints.__exit__(None, None, None)

@@ -99,6 +99,7 @@ class SequenceRunner(CellRunner):
         where = "config.ablation.sequence_head is 'shared'"
         found = self.tasks((arm, None, self.settings.draws[0]))
         first = next(iter(found.values()))[1]
+        orders: dict[frozenset[str], tuple[str, list[str]]] = {}
         for task, (config, data) in found.items():
             told = f'{where}, and the tasks are not alike: {self.settings.sequence[0]!r} '
             for one, other in (
@@ -107,11 +108,12 @@ class SequenceRunner(CellRunner):
             ):
                 if one != other:
                     raise UserError(f"{told}{one}, {task!r} {other}; set it to 'own'")
-            names = [*first.class_names], [*data.class_names]
-            if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
+            names = [*data.class_names]
+            other, order = orders.setdefault(frozenset(names), (task, names))
+            if names != order:
                 raise UserError(
-                    f'{where}, and task {task!r} has the classes of {self.settings.sequence[0]!r} '
-                    f'in another order: {names[1]}, {names[0]}; give data.class_names in one'
+                    f'{where}, and task {task!r} has the classes of {other!r} in another order: '
+                    f'{names}, {order}; give data.class_names in one'
                 )
             for term in parse(config.freeze.strategy):
                 if term.details.kind in FROM_THE_START:

@@ -103,8 +103,12 @@ def task_columns(summary: Summary) -> list[Column]:
         Column(
             'learning rate',
             lambda arm: number_formats.rate(arm['rate'], arm['rate_edge']),
-            f'Chosen on {number_formats.headed(summary, "validation")}. An arrow marks one on the '
-            'edge of what was tried: a better one may lie beyond it.',
+            'Given: none was chosen.'
+            if all(
+                (arm.get('n_trials') or 0) < 2 for task in summary['tasks'] for arm in task['arms']
+            )
+            else f'Chosen on {number_formats.headed(summary, "validation")}. An arrow marks one on '
+            'the edge of what was tried: a better one may lie beyond it.',
         ),
         Column(
             'trained parameters',

@@ -58,7 +58,8 @@ def _summary(term: Term) -> str:
     """A strategy's first line, and the layers that an adapter was given in place of its own."""
     words = term.part.summary
     targets, default = (of.get('targets') for of in (term.arguments, term.part.parameters))
-    if not words or targets == default:
+    if not words or targets == default or term.details.kind != 'adapter':
         return words
-    told = "every dense layer but the head's" if targets == ALL else f'layers named {targets}'
+    every = "every dense layer but the head's"
+    told = every if targets == ALL else f'dense layers whose path holds {targets}'
     return f'{words} Here in place of its own targets: {told}.'

@@ -75,11 +75,11 @@ def depth_curve(task: Summary, summary: Summary):
     """Score against the number of trained blocks; None with fewer than three depths.
 
     'full' stands at the right end; arms without a depth are lines across. Of several arms of one
-    depth, with other rates say, the first is drawn.
+    depth, with other rates say, the one of the shortest name is drawn.
     """
     metric = summary['metric']
     known = [arm for arm in task['arms'] if arm['mean'] and arm['depth'] is not None]
-    first = {arm['depth']: arm for arm in reversed(known)}
+    first = {arm['depth']: arm for arm in sorted(known, key=lambda arm: -len(arm['arm']))}
     deep = [first[depth] for depth in sorted(first)]
     if len(deep) < 3:
         return None

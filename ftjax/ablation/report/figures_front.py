@@ -152,7 +152,9 @@ def _scaled(axes: Axes, costs: Sequence[float]) -> None:
         subs = (1, 2, 5) if max(costs) < 100 * min(costs) else (1,)
         axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
     elif max(costs) < 1.1 * min(costs):
-        axes.set_xlim(0.9 * min(costs), 1.1 * max(costs))  # ticks of four digits say nothing
+        # Ticks of four digits say nothing; bars of times may reach further than their arms.
+        drawn = [*costs, *axes.dataLim.intervalx]
+        axes.set_xlim(0.9 * min(drawn), 1.1 * max(drawn))
     axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     axes.minorticks_off()
     axes.tick_params(axis='x', labelcolor=INK)

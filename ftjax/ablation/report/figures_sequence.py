@@ -12,6 +12,7 @@ from ftjax.plotting.style import (
     draw_cross,
     new_figure,
     place_labels,
+    points_along,
     quiet,
     scaled,
     titled,
@@ -52,5 +53,6 @@ def forgetting_in_turn(task: Summary, summary: Summary):
     axes.margins(0.12)
     level = f'{100 * summary["confidence"]:g} %'
     titled(axes, f'Means over seeds with their {level} intervals on both axes', 9)
-    place_labels(axes, marks, bars)
+    zero = points_along((axes.get_xlim()[0], 0.0), (axes.get_xlim()[1], 0.0), 60)
+    place_labels(axes, marks, [*bars, *zero])
     return figure

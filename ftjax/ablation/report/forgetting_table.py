@@ -26,7 +26,8 @@ def forgetting_table(
     if known:
         told += (
             f' As learned: the mean {summary["metric"]} of the tasks before the last one, each just'
-            ' after it; what was not learned cannot be forgotten.'
+            ' after it. An arm that learns little has little to forget; where classes are not'
+            ' equally frequent, compare with always answering the most frequent one.'
         )
 
     def cell(found: Summary | None) -> str:

@@ -36,7 +36,7 @@ def forgetting_after(scores: Scores, higher_is_better: bool) -> dict[str, float 
 def learned_before(scores: Scores) -> dict[str, float | None]:
     """{'after TASK': the mean score of the tasks before it, each as it had just been learned}.
 
-    What is forgotten is counted from there: where nothing was learned, nothing can be forgotten.
+    What is forgotten is counted from there.
 
     >>> scores = {'a': {'a': 0.9}, 'b': {'a': 0.6, 'b': 0.8}, 'c': {'a': 0.5, 'b': 0.7, 'c': 0.9}}
     >>> {name: round(mean, 2) for name, mean in learned_before(scores).items()}

@@ -117,12 +117,18 @@ class Checkpoints(contextlib.AbstractContextManager):
         """Returns when the checkpoint that is under way is there; those not kept are removed."""
         if self._under_way is None:
             return
-        (step, best), self._under_way = self._under_way, None
+        step, best = self._under_way
         with step_folders.guarded(self.folder, step):
-            if self._written is None:
-                self._saver.wait_until_finished()
-            else:
-                self._written.result()
+            try:
+                if self._written is None:
+                    self._saver.wait_until_finished()
+                else:
+                    self._written.result()
+            except Exception:
+                self._under_way = None
+                raise
+            # Not before: after an interrupt here its arrays are still being read.
+            self._under_way = None
             check_way(self.folder, itself=True)
             if process_group.first():
                 surplus = {*steps_in(self.folder)[:-KEEP]} - {best}
@@ -149,3 +155,4 @@ class Checkpoints(contextlib.AbstractContextManager):
             if self._saver is not None:
                 with contextlib.suppress(Exception):  # `wait` has raised it
                     self._saver.close()
+            self._thread = self._written = self._saver = None  # a later save begins anew
