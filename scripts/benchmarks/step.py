@@ -44,7 +44,9 @@ CAPTION = (
     'ftjax starts from stored '
     'features, PyTorch runs the frozen part at every step. Utilisation: FLOPs of the compiled '
     'step a second, over those of a large product of matrices; peak MiB: arguments, results and '
-    'temporaries of a call. ResNet-26 has no queries and values for lora.'
+    'temporaries of a call. ResNet-26 has no queries and values for lora. Rows of the EPYC but '
+    'those of ResNet-26: other work began on the machine in their midst (BERT most), so their '
+    'ratios of core seconds say more than their ratios.'
 )
 COMMAND = 'python scripts/benchmark.py step'
 
