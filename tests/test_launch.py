@@ -320,3 +320,17 @@ def test_results_are_not_written_to_a_url(url):
     with pytest.raises(flags.ValidationError, match=r'expected a folder of a file system: .* lock'):
         is_folder(url)
     assert is_folder('runs/s3') and is_folder(None)
+
+
+def test_a_key_that_holds_a_dot_is_named(folder):
+    source = (
+        'from ml_collections import ConfigDict\n'
+        'def get_config():\n'
+        "    tasks = {'one': {'data.source': 'digits'}}\n"
+        "    return ConfigDict({'tasks': tasks, 'seed': 0}, convert_dict=False)\n"
+    )
+    (folder / 'dotted.py').write_text(source)
+    command = '--config=dotted.py', '--workdir=out', '--config.tasks.one.data.source=glyphs'
+    done = run(folder, *command)
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert 'config.tasks.one.data.source cannot be changed on the command line' in done.stderr

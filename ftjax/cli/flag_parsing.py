@@ -164,6 +164,11 @@ def _check_config(given: str, argv: Sequence[str], error: BaseException) -> None
         if match and match[1] not in known:
             key = match[1]
             raise UserError(f'unknown config key {key!r}; {did_you_mean(key, known)}') from error
+        if match and not _reached(config, match[1]):
+            raise UserError(
+                f'config.{match[1]} cannot be changed on the command line, since one of its keys '
+                f'holds a dot; change it in {file}'
+            ) from error
         if match and known[match[1]] is None:
             raise UserError(
                 f'config.{match[1]} is None in {file}, which says nothing of its type: write '
@@ -184,6 +189,15 @@ def _leaves(config: Any, prefix: str = '') -> Iterator[tuple[str, object]]:
         yield f'{prefix}{key}', value
         if isinstance(value, Mapping | config_dict.ConfigDict):
             yield from _leaves(value, f'{prefix}{key}.')
+
+
+def _reached(config: Any, path: str) -> bool:
+    """Whether a dotted path is one of a key for each part, as flags read it."""
+    for part in path.split('.'):
+        if not isinstance(config, Mapping | config_dict.ConfigDict) or part not in config:
+            return False
+        config = config[part]
+    return True
 
 
 def _flag_value(argv: Sequence[str], name: str) -> str | None:
