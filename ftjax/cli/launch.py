@@ -34,7 +34,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
@@ -49,11 +48,9 @@ from ftjax.cli.flags import (
     define_own_parts,
     define_workdir,
 )
-from ftjax.distributed import initialize, process_group
-from ftjax.distributed.preemption import Interrupted
+from ftjax.distributed.interrupted import Interrupted
 from ftjax.errors import UserError
 from ftjax.printable import printable, printable_lines
-from ftjax.xla.compilation_cache import enable_compilation_cache
 
 __all__ = [
     'define_allow_code_change',
@@ -89,6 +86,9 @@ def run(main: Callable[[], object], argv: Sequence[str] | None = None) -> NoRetu
             raise UserError(f'unexpected argument {rest[1]!r}; flags are written --name=value')
         set_up_logs()
         signal.signal(signal.SIGTERM, _terminated)
+        # JAX is not imported before the flags are read: wrong ones and --help are answered at once.
+        from ftjax.xla.compilation_cache import enable_compilation_cache
+
         enable_compilation_cache()
         return main()
 
@@ -100,7 +100,7 @@ def run(main: Callable[[], object], argv: Sequence[str] | None = None) -> NoRetu
     except BaseException as error:
         explained = explain(error)
         if explained is None:
-            if process_group.several() and not isinstance(error, SystemExit):
+            if _several() and not isinstance(error, SystemExit):
                 traceback.print_exc()
                 leave(1)
             raise
@@ -108,9 +108,9 @@ def run(main: Callable[[], object], argv: Sequence[str] | None = None) -> NoRetu
             traceback.print_exc()
         message, status = explained
         print(f'error: {message}', file=sys.stderr, flush=True)
-        if process_group.several() and not isinstance(error, Interrupted):
+        if _several() and not isinstance(error, Interrupted):
             leave(status)
-        if isinstance(error, KeyboardInterrupt) and not process_group.several():
+        if isinstance(error, KeyboardInterrupt) and not _several():
             # The exception has let go of all that was held. Where it came out of a compilation,
             # XLA crashes when the interpreter takes itself apart.
             end_now(status)
@@ -123,6 +123,8 @@ def join_processes(coordinator: str | None, count: int | None, index: int | None
 
     See `hosts.start`; to be called before anything looks for devices.
     """
+    from ftjax.distributed import initialize
+
     if initialize.start(coordinator, count, index) and not first_process():
         logging.getLogger('ftjax').setLevel(logging.ERROR)
 
@@ -164,9 +166,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return 'interrupted', INTERRUPTED
     if isinstance(error, MemoryError):
         return 'out of memory; try a smaller data.batch_size or image size', MACHINE
-    if isinstance(error, jax.errors.JaxRuntimeError) and any(x in message for x in _GONE):
+    if _of_jax(error) and any(x in message for x in _GONE):
         return f'another process of the run is gone: start all again ({message[:200]})', MACHINE
-    if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in message:
+    if _of_jax(error) and 'RESOURCE_EXHAUSTED' in message:
         return f'out of device memory; try a smaller data.batch_size ({message[:200]})', MACHINE
     if isinstance(error, OSError) and error.errno in _OUT_OF:
         where = f': {error.filename}' if error.filename else ''
@@ -176,7 +178,27 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 def first_process() -> bool:
     """Whether this process is the first, or the only one, of its run: the one that writes."""
+    from ftjax.distributed import process_group
+
     return process_group.first()
+
+
+def _several() -> bool:
+    """Whether the run has more than one process; one that has not imported JAX is alone."""
+    if 'jax' not in sys.modules:
+        return False
+    from ftjax.distributed import process_group
+
+    return process_group.several()
+
+
+def _of_jax(error: BaseException) -> bool:
+    """Whether JAX's runtime raised it."""
+    if 'jax' not in sys.modules:
+        return False
+    import jax
+
+    return isinstance(error, jax.errors.JaxRuntimeError)
 
 
 def _terminated(signum: int, _: object) -> NoReturn:

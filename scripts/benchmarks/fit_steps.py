@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ class FitSteps:
         cached: bool = False,
         longest: int | None = None,
         head_is_new: bool = True,
+        train: Mapping[str, Any] | None = None,
     ):
-        """`longest`: most steps of a call; None for those of `fit`."""
+        """`longest`: most steps of a call; None for those of `fit`. `train`: other settings."""
         from ftjax.freezing.plan.plan import make_plan
         from ftjax.freezing.settings import as_settings
         from ftjax.freezing.strategies.adapters import with_adapters
@@ -39,6 +41,7 @@ class FitSteps:
         settings = TrainSettings(
             cache='on' if cached else 'off',
             eval_every=64.0,  # a multiple of the steps of a call
+            **(train or {}),
         )
         self.spec = RunSpec(
             *(network, variables, plan, data),

@@ -56,7 +56,7 @@ def run(
     networks: str | Sequence[str] = ('vit', 'bert', 'resnet', 'segmentation'),
     strategies: str | Sequence[str] = STRATEGIES,
     steps: int = 20,
-    block: int = 4,
+    block: int | None = None,
     compiled: bool = False,
     cached: bool = True,
     again: bool = False,
@@ -64,7 +64,8 @@ def run(
     """Writes step.json and step.md, a row a network and strategy.
 
     Each side runs `block` steps in turn until it has run `steps`, after one block that warms
-    up; steps from stored features, which are short, run in blocks of 0.1 s or more. Rows that
+    up; None: the steps of one call of a run, at least 4. Steps from stored features, which are
+    short, run in blocks of 0.1 s or more. Rows that
     the folder holds are kept, unless they are to be made `again` or their compiled side is
     wanted and missing.
     """
@@ -131,7 +132,7 @@ def measured(
     strategy: str,
     kinds: Sequence[bool],
     steps: int,
-    block: int,
+    block: int | None,
     compiled: bool,
     rate: float,
 ) -> list[dict[str, Any]]:
@@ -158,6 +159,7 @@ def measured(
             for kind in ((False, True) if compiled else (False,))
         }
     check_sizes(ours[False], theirs[False])
+    block = block or max(4, ours[False].chunk)
     sides = {('ftjax', kind): side for kind, side in ours.items()}
     sides |= {('torch', kind): side for kind, side in theirs.items()}
     for side in sides.values():

@@ -18,7 +18,8 @@ from ftjax.ablation.publishing.publisher import published_at
 from ftjax.ablation.publishing.results_at_url import results_at
 from ftjax.ablation.settings import AblationSettings
 from ftjax.cli.flags import is_folder
-from ftjax.distributed.preemption import Interrupted, requested
+from ftjax.distributed.interrupted import Interrupted
+from ftjax.distributed.preemption import requested
 from ftjax.errors import UserError
 
 PLACES = itertools.count()

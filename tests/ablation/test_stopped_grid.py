@@ -8,7 +8,8 @@ import pytest
 
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings
-from ftjax.distributed.preemption import Interrupted, requested, stop_if_requested
+from ftjax.distributed.interrupted import Interrupted
+from ftjax.distributed.preemption import requested, stop_if_requested
 from ftjax.io.json.jsonl import read_jsonl
 
 SETTINGS = AblationSettings(

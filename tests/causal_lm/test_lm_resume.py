@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from lm_mesh import spec
 
-from ftjax.distributed.preemption import Interrupted, stops_on_signals
+from ftjax.distributed.interrupted import Interrupted
+from ftjax.distributed.preemption import stops_on_signals
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.step_runner import StepRunner
 

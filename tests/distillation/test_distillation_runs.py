@@ -18,7 +18,8 @@ from ftjax.ablation.cells import CellRunner
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings
 from ftjax.data import Splits
-from ftjax.distributed.preemption import Interrupted, stops_on_signals
+from ftjax.distributed.interrupted import Interrupted
+from ftjax.distributed.preemption import stops_on_signals
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.open import load_pretrained

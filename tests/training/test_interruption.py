@@ -15,7 +15,8 @@ from tiny_runs import initial, noise, splits
 
 from ftjax.cli import launch
 from ftjax.distributed import preemption
-from ftjax.distributed.preemption import Interrupted, requested, stops_on_signals
+from ftjax.distributed.interrupted import Interrupted
+from ftjax.distributed.preemption import requested, stops_on_signals
 from ftjax.freezing import make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.io.files.saved_step import restored, steps_in

@@ -14,7 +14,7 @@ from tiny_runs import RESNET as NET
 from tiny_runs import VIT, initial, noise, splits
 
 from ftjax.config import config_differences, read_config
-from ftjax.distributed.preemption import Interrupted
+from ftjax.distributed.interrupted import Interrupted
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import LOG_LOSS, share
 from ftjax.freezing import make_plan

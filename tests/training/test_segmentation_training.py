@@ -12,7 +12,7 @@ from tiny_runs import blocks, initial, splits
 
 from ftjax.data.joined import joined
 from ftjax.data.masks.mask import MaskPixels, masks
-from ftjax.distributed.preemption import Interrupted
+from ftjax.distributed.interrupted import Interrupted
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.registry import build

@@ -118,7 +118,7 @@ def layer_norm(
     name: str | None, epsilon: float, dtype: DTypeLike = jnp.float32, *, use_bias: bool = True
 ) -> nn.Module:
     """LayerNorm with a two-pass variance: the one-pass form loses digits on large means."""
-    if use_bias and jax.default_backend() == 'gpu':
+    if use_bias and jax.default_backend() in ('cpu', 'gpu'):
         return WrittenLayerNorm(epsilon, dtype, name=name)
     return nn.LayerNorm(
         epsilon=epsilon, dtype=dtype, use_bias=use_bias, use_fast_variance=False, name=name

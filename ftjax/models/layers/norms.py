@@ -1,4 +1,4 @@
-"""LayerNorm with a written gradient, for a GPU; global response normalisation."""
+"""LayerNorm with a written gradient, for a GPU or a CPU; global response normalisation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class WrittenLayerNorm(nn.Module):
     """`nn.LayerNorm` over the last axis, its gradient in closed form; params scale, bias.
 
-    For a GPU: XLA's own gradient of the scale sums over examples and tokens in a transposed
+    On a GPU XLA's own gradient of the scale sums over examples and tokens in a transposed
     order, for which it writes float32 copies of the whole array. Read off the compiled step of
-    a ViT-B/16, that is 0.7 GB a norm where the closed form needs 0.2. There is no forward-mode
-    derivative (`jax.jvp`).
+    a ViT-B/16, that is 0.7 GB a norm where the closed form needs 0.2. On a CPU a step of a ViT of
+    width 192 takes 2 to 4 % less time so, one of a BERT of width 384 1 %, and 4 to 6 % less
+    memory (Intel Xeon, jax 0.10.2 and 0.12.0). There is no forward-mode derivative (`jax.jvp`).
     """
 
     epsilon: float = 1e-6

@@ -11,7 +11,7 @@ from typing import Any
 
 from ftjax.distributed import process_group
 from ftjax.distributed.device_put import on_host
-from ftjax.distributed.preemption import Interrupted
+from ftjax.distributed.interrupted import Interrupted
 from ftjax.io.json.json_values import JsonObject
 from ftjax.pytrees import Variables
 from ftjax.training.checkpoints.checkpoints import Checkpoints
