@@ -18,7 +18,6 @@ from absl import flags
 from ftjax.cli import launch
 from ftjax.cli.flag_parsing import words_apart
 from ftjax.errors import UserError
-from ftjax.pretrained.inspection import inspect
 
 MODEL = flags.DEFINE_string('model', None, 'Which network it is, for a file that does not say.')
 
@@ -29,6 +28,8 @@ def main(names: list[str]) -> None:
             f'one checkpoint expected, not {len(names)}: '
             'python scripts/inspect_checkpoint.py PATH_OR_INIT'
         )
+    from ftjax.pretrained.inspection import inspect
+
     print(inspect(names[0], MODEL.value).table())
 
 

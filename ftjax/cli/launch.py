@@ -85,10 +85,11 @@ def run(main: Callable[[], object], argv: Sequence[str] | None = None) -> NoRetu
         if len(rest) > 1:
             raise UserError(f'unexpected argument {rest[1]!r}; flags are written --name=value')
         set_up_logs()
-        signal.signal(signal.SIGTERM, _terminated)
-        # JAX is not imported before the flags are read: wrong ones and --help are answered at once.
+        # JAX is not imported before the flags are read: --help is answered at once. And not under
+        # the handler below: an exception in the midst of an import may be taken for another.
         from ftjax.xla.compilation_cache import enable_compilation_cache
 
+        signal.signal(signal.SIGTERM, _terminated)
         enable_compilation_cache()
         return main()
 
@@ -121,7 +122,7 @@ def run(main: Callable[[], object], argv: Sequence[str] | None = None) -> NoRetu
 def join_processes(coordinator: str | None, count: int | None, index: int | None) -> None:
     """Joins the other processes of the run, if it has any; all but the first only say errors.
 
-    See `hosts.start`; to be called before anything looks for devices.
+    See `initialize.start`; to be called before anything looks for devices.
     """
     from ftjax.distributed import initialize
 
@@ -184,12 +185,9 @@ def first_process() -> bool:
 
 
 def _several() -> bool:
-    """Whether the run has more than one process; one that has not imported JAX is alone."""
-    if 'jax' not in sys.modules:
-        return False
-    from ftjax.distributed import process_group
-
-    return process_group.several()
+    """Whether the run has more than one process; it imports nothing in the midst of an error."""
+    group = sys.modules.get('ftjax.distributed.process_group')  # join_processes imports it
+    return group is not None and group.several()
 
 
 def _of_jax(error: BaseException) -> bool:

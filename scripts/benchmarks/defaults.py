@@ -16,20 +16,29 @@ from typing import Any
 CALLS = {'resnet': (1, 2)}
 """Steps a call, where they are not those of `OTHERS`: a convolution in a loop takes seconds."""
 OTHERS = (1, 4, 16)
+BESIDE = ('one_thread', 'two_runs')
+"""Columns that take processes of their own."""
 NETWORKS = ('vit', 'bert', 'resnet', 'decoder', 'cached head')
 DECODER = {'vocab_size': 4096, 'width': 192, 'depth': 6, 'heads': 6, 'mlp_dim': 512, 'head': 'lm'}
 TEXTS, TOKENS = 8, 128
 CAPTION = (
-    'What a step takes under other settings, full fine-tuning: the networks of `step`, a Llama '
-    f'(width 192, 6 blocks, {TEXTS} texts of {TOKENS} tokens) and the linear head of the ViT on '
-    'stored features. Columns "calls of 1, 2, 4, 16": milliseconds a step with so many steps in '
-    'one call of the program (`train.steps_per_call`); "default": the steps a call that a run takes '
-    'unless told; "over best": its time over that of the best of the three. "remat": time and '
-    'memory of a step with `train.remat` over those without. "one thread": '
-    'time of a step on one core over that on all; "two runs": runs a second of two processes '
-    'beside each other, each with the threads of all cores, over those of one process. Medians of '
-    'rounds in turn; of processes, one of each kind. Within a call XLA keeps its memory; between calls Linux takes it back, and '
-    'hands it out again page by page: with one step a call, a tenth of a step of the ViT.'
+    'What a step takes under other settings: full fine-tuning of the networks of `step` and of '
+    f'a Llama (width 192, 6 blocks, {TEXTS} texts of {TOKENS} tokens), and the linear head of '
+    'the ViT on stored features. "ms at 1, 2, 4, 16": milliseconds a step with so many steps in '
+    'one call of the program (`train.steps_per_call`); "default": the steps a call that a run '
+    'takes unless told; "over best": its time over that of the best of them. "remat": time of a '
+    'step and memory of a call (arguments, results, temporaries) with `train.remat` over those '
+    'without: it is off unless told, since it is slower. "one thread": time of a step on one '
+    'core over that on all; "two runs": runs a second of two processes beside each other, each '
+    'with the threads of all cores, over those of one process. Medians of rounds in turn; of '
+    'processes, one of each kind. Blank: not measured. Within a call XLA keeps its memory; '
+    'after it Linux takes it back, and hands it out again page by page, each filled with zeros: '
+    'of a step of the ViT in a call of its own, 0.4 of 1.8 core seconds. Large pages '
+    '(GLIBC_TUNABLES=glibc.malloc.hugetlb=1, set before Python starts) avoid most of that: 12 % '
+    'less time with one step a call, 1 to 2 % with 16, 4 % for ResNet-26 (by hand, on the '
+    'Xeon). They are not switched on: on that virtual machine a call after a pause of three '
+    'seconds took longer with them, ResNet-26 .41 s and not .24. A convolution in a loop is the '
+    'reason for one step a call.'
 )
 
 
@@ -45,10 +54,11 @@ def run(
 
     from ftjax.errors import check_name
 
+    wanted = [check_name(network, NETWORKS, 'network') for network in words(networks)]
     rows = tables.rows_here(folder, 'defaults')
-    for network in words(networks):
-        check_name(network, NETWORKS, 'network')
-        rows[network] = measured(network, rounds) | (beside(network) if threads else {})
+    for network in wanted:
+        known = {key: rows.get(network, {}).get(key) for key in BESIDE}
+        rows[network] = measured(network, rounds) | (beside(network) if threads else known)
         tables.write(
             folder,
             'defaults',
@@ -66,28 +76,30 @@ def measured(network: str, rounds: int) -> dict[str, Any]:
     import jax
 
     plain = side(network)
-    default = plain.chunk
-    wanted = CALLS.get(network, OTHERS)
-    sides = {count: side(network, steps_per_call=count) for count in wanted}
+    default, wanted = plain.chunk, CALLS.get(network, OTHERS)
+    sides = {
+        count: plain if count == default else side(network, steps_per_call=count)
+        for count in dict.fromkeys((*wanted, default))
+    }
     again = None if network == 'cached head' else side(network, remat=True)
-    times: dict[Any, list[float]] = {name: [] for name in (*sides, 'plain', 'remat')}
-    known = {**sides, 'plain': plain, **({} if again is None else {'remat': again})}
+    known = {**sides, **({} if again is None else {'remat': again})}
+    times: dict[Any, list[float]] = {name: [] for name in known}
     for made in known.values():
         made.call()
     for number in range(rounds):
         order = list(known)
         for name in order if number % 2 == 0 else reversed(order):
             times[name].append(seconds_of(known[name], max(wanted)))
-    calls = {count: statistics.median(times[count]) for count in wanted}
-    mine = statistics.median(times['plain'])
+    calls = {count: statistics.median(times[count]) for count in sides}
+    mine = calls[default]
     row = {
         'row': network,
         **{
-            f'calls_of_{count}_ms': 1e3 * calls[count] if count in calls else None
+            f'ms_at_{count}': 1e3 * calls[count] if count in calls else None
             for count in (1, 2, 4, 16)
         },
         'default': default,
-        'over_best': mine / min(*calls.values(), mine),
+        'over_best': mine / min(calls.values()),
         'remat_time': None if again is None else statistics.median(times['remat']) / mine,
         'remat_memory': None if again is None else again.peak_bytes / plain.peak_bytes,
     }
@@ -138,7 +150,7 @@ def beside(network: str) -> dict[str, float]:
     alone, pair = in_processes(network, 1)[0], in_processes(network, 2)
     return {
         'one_thread': in_processes(network, 1, cores=1)[0] / alone,
-        'two_runs': 2 * alone / statistics.mean(pair),
+        'two_runs': sum(alone / seconds for seconds in pair),
     }
 
 
@@ -157,10 +169,14 @@ def in_processes(network: str, count: int, cores: int | None = None) -> list[flo
         for child in children:
             child.stdin.write('go\n')
             child.stdin.flush()
-        return [float(json.loads(child.communicate()[0].splitlines()[-1])) for child in children]
+        answers = [child.communicate()[0].splitlines() for child in children]
+        if any(child.returncode for child in children):
+            raise RuntimeError(f'a process of the benchmark ended: {network}')
+        return [float(json.loads(lines[-1])) for lines in answers]
     finally:
         for child in children:
             child.kill()
+            child.wait()
 
 
 CHILD = """

@@ -54,7 +54,7 @@ class FitSteps:
         self.phase_state = phase_state = PhaseState(self.spec)
         phase_state.enter(0)
         self.source = Sources(self.spec).of(phase_state, 0)
-        # Not by train.steps_per_call: convolutions keep to one step a call, as in a run.
+        # As a run has them: convolutions keep to one step a call unless `train` says another.
         calls = self.spec.steps_per_call(self.source.start)
         self.chunk = calls if longest is None else min(calls, longest)
         self.run = MultiStep(phase_state.step(self.source.start))

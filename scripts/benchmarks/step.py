@@ -36,17 +36,17 @@ CAPTION = (
     'shape of MiniLM (6 blocks, width 384, 64 tokens, batch 32), ResNet-26 with GroupNorm (32 '
     'px, batch 64), the ViT with a linear head on its patches and a loss of each of 224 x 224 '
     'pixels of 21 classes, float32; on a GPU ViT-B/16 (224 px, batch 128) in bf16. AdamW, no '
-    'dropout, '
-    'the same parameters trained on both sides, the same number of threads (OMP_WAIT_POLICY='
-    'passive). Ratio: median seconds a step of PyTorch over those of ftjax, eager and compiled; '
-    'spread: quartiles of the ratios of blocks taken in turn; of core seconds: the same of all '
-    'cores together, which says more on a machine that does something else beside. "cached": '
-    'ftjax starts from stored '
-    'features, PyTorch runs the frozen part at every step. Utilisation: FLOPs of the compiled '
-    'step a second, over those of a large product of matrices; peak MiB: arguments, results and '
-    'temporaries of a call. ResNet-26 has no queries and values for lora. Rows of the EPYC but '
-    'those of ResNet-26: other work began on the machine in their midst (BERT most), so their '
-    'ratios of core seconds say more than their ratios.'
+    'dropout, the same parameters trained on both sides, the same number of threads '
+    '(OMP_WAIT_POLICY=passive). Ratio: median seconds a step of PyTorch over those of ftjax, '
+    'eager and compiled; spread: quartiles of the ratios of blocks taken in turn; of core '
+    'seconds: the same of all cores together, which says more on a machine that does something '
+    'else beside. "cached": ftjax starts from stored features, PyTorch runs the frozen part at '
+    'every step. Utilisation: FLOPs of the compiled step a second, over those of a large '
+    'product of matrices; peak MiB: arguments, results and temporaries of a call. Steps a call: '
+    'of our program, as in a run; rows that do not say it are of 4 at most, and of LayerNorm '
+    'without its written gradient. ResNet-26 has no queries and values for lora. Rows of the '
+    'EPYC but those of ResNet-26: other work began on the machine in their midst (BERT most), '
+    'so their ratios of core seconds say more than their ratios.'
 )
 COMMAND = 'python scripts/benchmark.py step'
 
@@ -63,9 +63,9 @@ def run(
 ) -> list[dict[str, Any]]:
     """Writes step.json and step.md, a row a network and strategy.
 
-    Each side runs `block` steps in turn until it has run `steps`, after one block that warms
-    up; None: the steps of one call of a run, at least 4. Steps from stored features, which are
-    short, run in blocks of 0.1 s or more. Rows that
+    Each side runs `block` steps in turn until it has run `steps`, and four blocks at least, after
+    one block that warms up; None: the steps of one call of a run, at least 4. Steps from stored
+    features, which are short, run in blocks of 0.1 s or more. Rows that
     the folder holds are kept, unless they are to be made `again` or their compiled side is
     wanted and missing.
     """
@@ -165,12 +165,15 @@ def measured(
     for side in sides.values():
         side.steps(block)
     times: dict[Any, list[tuple[float, float]]] = {name: [] for name in sides}
-    for turn in range(-(-steps // block)):
+    turns = max(4, -(-steps // block))  # of which there are quartiles
+    for turn in range(turns):
         order = list(sides)
         for name in order if turn % 2 == 0 else reversed(order):
             least = 0.1 if name == ('ftjax', True) else 0.0
             times[name].append(step_seconds(sides[name], block, least))
-    return [row_of(network, strategy, kind, ours[kind], times, rate, steps) for kind in kinds]
+    return [
+        row_of(network, strategy, kind, ours[kind], times, rate, turns * block) for kind in kinds
+    ]
 
 
 def step_seconds(side: Any, block: int, least: float) -> tuple[float, float]:
@@ -225,4 +228,5 @@ def row_of(
         'utilisation': side.flops / median / rate,
         'trained': side.trainable,
         'steps': steps,
+        'steps_a_call': side.chunk,
     }

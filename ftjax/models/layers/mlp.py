@@ -117,7 +117,10 @@ class DropPath(nn.Module):
 def layer_norm(
     name: str | None, epsilon: float, dtype: DTypeLike = jnp.float32, *, use_bias: bool = True
 ) -> nn.Module:
-    """LayerNorm with a two-pass variance: the one-pass form loses digits on large means."""
+    """LayerNorm with a two-pass variance: the one-pass form loses digits on large means.
+
+    With a bias, on a CPU or a GPU, it has no forward-mode derivative (`jax.jvp`).
+    """
     if use_bias and jax.default_backend() in ('cpu', 'gpu'):
         return WrittenLayerNorm(epsilon, dtype, name=name)
     return nn.LayerNorm(

@@ -33,7 +33,8 @@ class WrittenLayerNorm(nn.Module):
         scale = self.param('scale', nn.initializers.ones, shape)
         bias = self.param('bias', nn.initializers.zeros, shape)
         rows = x.reshape(-1, x.shape[-1])
-        out = normalised(rows, scale, bias, float(self.epsilon), jnp.dtype(self.dtype or x.dtype))
+        dtype = jnp.dtype(self.dtype or jnp.promote_types(x.dtype, scale.dtype))
+        out = normalised(rows, scale, bias, float(self.epsilon), dtype)
         return out.reshape(x.shape)
 
 
