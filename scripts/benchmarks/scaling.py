@@ -1,4 +1,4 @@
-"""Step time against depth, width, batch, trained depth and devices, beside the arithmetic."""
+"""Step time against depth, width, batch, tokens and more, beside arithmetic and a line."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ CAPTION = (
     'closed form (scripts/benchmarks/ideal_vit.py). Ratio: ideal over time, above 1 where a step '
     'costs less than in proportion; spread: quartiles of the rounds. Devices: the host forced to '
     'be so many, on the same cores, beside one: the ideal is no change. Seeds: so many heads on '
-    'stored features that train in one program, beside one head: the ideal is so many times it.'
+    'stored features that train in one program, beside one head: the ideal is so many times it. '
+    'Line: what the law "a share of the step is fixed, the rest goes with the arithmetic" gives, '
+    'its share fitted to all rows of depth, batch, tokens and trained, and over the time measured; '
+    'width, devices and seeds do not follow it, since they change how fast products are.'
 )
+LINE = ('depth', 'batch', 'tokens', 'trained')
+"""Axes that follow the line."""
 COMMAND = 'python scripts/benchmark.py scaling'
 
 
@@ -59,8 +64,30 @@ def run(folder: pathlib.Path, rounds: int = 5, points: str = '') -> list[dict[st
                     rows.append(row_of(axis, value, base, Point(**{axis: value}), rounds))
                     jax.clear_caches()
                 bar.update(len(rows), {})
+    with_line(rows)
     tables.write(folder, 'scaling', rows, CAPTION, COMMAND)
     return rows
+
+
+def with_line(rows: list[dict[str, Any]]) -> float:
+    """Adds what the line gives of each row, and over its time; its fixed share, 0 without rows.
+
+    time = share + (1 - share) * ideal, both as quotients of the network in the middle; least
+    squares of the share.
+    """
+    import numpy as np
+
+    held = [row for row in rows if row['row'].split()[0] in LINE]
+    time, ideal = (
+        np.array([row[key] for row in held]) for key in ('time_of_base', 'ideal_of_base')
+    )
+    spread = float(((1 - ideal) ** 2).sum())
+    share = float(((time - ideal) * (1 - ideal)).sum()) / spread if spread else 0.0
+    for row in rows:
+        line = share + (1 - share) * row['ideal_of_base'] if row in held else None
+        row['line'] = line
+        row['line_over_time'] = None if line is None else line / row['time_of_base']
+    return share
 
 
 class Point:

@@ -65,3 +65,17 @@ def test_a_table_of_no_times_names_no_machine(repository, monkeypatch, tmp_path)
     tables.write(tmp_path, 'table', rows, 'Said.', 'python x', show=False, timed=False)
     assert json.loads((tmp_path / 'table.json').read_text()) == [{'row': 'null', 'missed': 0.05}]
     assert 'Device' not in (tmp_path / 'table.md').read_text()
+
+
+def test_the_line_of_scaling_finds_the_fixed_share(repository, monkeypatch):
+    monkeypatch.syspath_prepend(repository / 'scripts')
+    scaling = importlib.import_module('benchmarks.scaling')
+    ideals = {'depth 3': 0.25, 'batch 32': 2.0, 'trained head': 0.3, 'width 96': 0.25}
+    rows = [
+        {'row': name, 'ideal_of_base': ideal, 'time_of_base': 0.12 + 0.88 * ideal}
+        for name, ideal in ideals.items()
+    ]
+    rows[-1]['time_of_base'] = 5.0  # another law
+    assert scaling.with_line(rows) == pytest.approx(0.12)
+    assert [row['line_over_time'] for row in rows] == [*[pytest.approx(1.0)] * 3, None]
+    assert scaling.with_line([rows[-1]]) == 0.0
