@@ -82,7 +82,13 @@ def _window(kind: str, fields: JsonObject) -> dict[str, object]:
     elif kind.startswith('qwen') and fields.get('use_sliding_window') and window is not None:
         first = min(fields.get('max_window_layers', 28), depth)
     given = fields.get('layer_types')
-    if given and list(given) != [LAYERED[index >= first] for index in range(depth)]:
+    # The length first: a file may say any number of blocks.
+    as_said = (
+        given
+        and len(given) == depth
+        and list(given) == [LAYERED[index >= first] for index in range(depth)]
+    )
+    if given and not as_said:
         raise UserError(
             f'config.json: layer_types of {kind} other than {first} times full_attention and '
             f'{depth - first} times sliding_attention, as the other fields say, are not supported'
