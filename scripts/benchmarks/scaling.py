@@ -1,4 +1,4 @@
-"""Step time against depth, width, batch, tokens and more, beside arithmetic and a line."""
+"""Step time against depth, width, batch, tokens and more, beside arithmetic and a law."""
 
 from __future__ import annotations
 
@@ -32,12 +32,16 @@ CAPTION = (
     'costs less than in proportion; spread: quartiles of the rounds. Devices: the host forced to '
     'be so many, on the same cores, beside one: the ideal is no change. Seeds: so many heads on '
     'stored features that train in one program, beside one head: the ideal is so many times it. '
-    'Line: what the law "a share of the step is fixed, the rest goes with the arithmetic" gives, '
-    'its share fitted to all rows of depth, batch, tokens and trained, and over the time measured; '
-    'width, devices and seeds do not follow it, since they change how fast products are.'
+    'Law: a fixed time, and times in proportion to the trained parameters, to the products of the '
+    'forward pass and to those of gradients (columns: as shares of the network above); the four '
+    'numbers are fitted to the rows of depth, batch, tokens and trained, and stand in the row '
+    '"numbers", the fixed one under "law". Width, devices and seeds change how fast a product is, '
+    'which it does not know.'
 )
-LINE = ('depth', 'batch', 'tokens', 'trained')
-"""Axes that follow the line."""
+LAW = ('depth', 'batch', 'tokens', 'trained')
+"""Axes that the law is fitted to."""
+WORK = ('parameters', 'forward', 'gradients')
+"""Its terms, besides the fixed one."""
 COMMAND = 'python scripts/benchmark.py scaling'
 
 
@@ -64,30 +68,34 @@ def run(folder: pathlib.Path, rounds: int = 5, points: str = '') -> list[dict[st
                     rows.append(row_of(axis, value, base, Point(**{axis: value}), rounds))
                     jax.clear_caches()
                 bar.update(len(rows), {})
-    with_line(rows)
+    rows.append(law_row(with_law(rows)))
     tables.write(folder, 'scaling', rows, CAPTION, COMMAND)
     return rows
 
 
-def with_line(rows: list[dict[str, Any]]) -> float:
-    """Adds what the line gives of each row, and over its time; its fixed share, 0 without rows.
+def with_law(rows: list[dict[str, Any]]) -> list[float]:
+    """Adds what the law gives of each row, and that over its time; its four numbers.
 
-    time = share + (1 - share) * ideal, both as quotients of the network in the middle; least
-    squares of the share.
+    time = fixed + a * trained parameters + b * forward products + c * products of gradients, all
+    as shares of the network in the middle; none below 0, fitted to the relative errors.
     """
     import numpy as np
+    from scipy.optimize import nnls
 
-    held = [row for row in rows if row['row'].split()[0] in LINE]
-    time, ideal = (
-        np.array([row[key] for row in held]) for key in ('time_of_base', 'ideal_of_base')
-    )
-    spread = float(((1 - ideal) ** 2).sum())
-    share = float(((time - ideal) * (1 - ideal)).sum()) / spread if spread else 0.0
+    held = [row for row in rows if row['row'].split()[0] in LAW]
+    terms = np.array([[1.0, *(row[key] for key in WORK)] for row in held]).reshape(-1, 4)
+    times = np.array([row['time_of_base'] for row in held])
+    found = nnls(terms / times[:, None], np.ones(len(held)))[0] if held else np.zeros(4)
     for row in rows:
-        line = share + (1 - share) * row['ideal_of_base'] if row in held else None
-        row['line'] = line
-        row['line_over_time'] = None if line is None else line / row['time_of_base']
-    return share
+        row['law'] = row['law_over_time'] = None
+    for row, given in zip(held, terms @ found, strict=True):
+        row['law'], row['law_over_time'] = float(given), float(given / row['time_of_base'])
+    return [float(number) for number in found]
+
+
+def law_row(law: list[float]) -> dict[str, Any]:
+    """The four numbers of the law, as a row under the columns that they multiply."""
+    return {'row': 'numbers', **dict(zip(WORK, law[1:], strict=True)), 'law': law[0]}
 
 
 class Point:
@@ -104,7 +112,7 @@ class Point:
     ):
         import jax
         from benchmarks.fit_steps import FitSteps
-        from benchmarks.ideal_vit import ideal_flops
+        from benchmarks.ideal_vit import ideal_flops, operations
         from benchmarks.sides import made_images
 
         from ftjax.data import Splits
@@ -126,6 +134,10 @@ class Point:
         phase = self.side.phase_state.phase
         shapes = {path: leaf.shape for path, leaf in phase.leaves.items()}
         self.ideal = ideal_flops(network, shapes, phase.trainable, batch)
+        forward = sum(operation.flops for operation in operations(network, shapes, batch))
+        self.work = dict(
+            zip(WORK, (self.side.trainable, forward, self.ideal - forward), strict=True)
+        )
         self.side.steps(2)
 
     def seconds(self) -> float:
@@ -173,7 +185,8 @@ def row_of(axis: str, value: Any, base: Point, point: Point, rounds: int) -> dic
     """A row of the table, the two timed in turn."""
     pairs = [(point.seconds(), base.seconds()) for _ in range(rounds)]
     ideal = point.ideal / base.ideal
-    return made_row(f'{axis} {value}', [mine / other for mine, other in pairs], ideal, pairs)
+    row = made_row(f'{axis} {value}', [mine / other for mine, other in pairs], ideal, pairs)
+    return row | {key: point.work[key] / base.work[key] for key in WORK}
 
 
 def made_row(name: str, times: list[float], ideal: float, pairs: list[Any]) -> dict[str, Any]:

@@ -67,15 +67,28 @@ def test_a_table_of_no_times_names_no_machine(repository, monkeypatch, tmp_path)
     assert 'Device' not in (tmp_path / 'table.md').read_text()
 
 
-def test_the_line_of_scaling_finds_the_fixed_share(repository, monkeypatch):
+def test_the_law_of_scaling_is_found_again(repository, monkeypatch):
     monkeypatch.syspath_prepend(repository / 'scripts')
     scaling = importlib.import_module('benchmarks.scaling')
-    ideals = {'depth 3': 0.25, 'batch 32': 2.0, 'trained head': 0.3, 'width 96': 0.25}
+    law = [0.04, 0.06, 0.3, 0.6]
+    work = {  # trained parameters, forward products, those of gradients
+        'depth 3': (0.26, 0.25, 0.25),
+        'batch 4': (1, 0.25, 0.25),
+        'batch 32': (1, 2, 2),
+        'tokens 10': (0.99, 0.2, 0.2),
+        'trained head': (0.01, 1, 0.0),
+        'trained full': (1, 1, 1),
+        'width 96': (0.25, 0.25, 0.25),
+    }
     rows = [
-        {'row': name, 'ideal_of_base': ideal, 'time_of_base': 0.12 + 0.88 * ideal}
-        for name, ideal in ideals.items()
+        {
+            'row': name,
+            'time_of_base': law[0] + sum(a * b for a, b in zip(law[1:], terms, strict=True)),
+            **dict(zip(scaling.WORK, terms, strict=True)),
+        }
+        for name, terms in work.items()
     ]
     rows[-1]['time_of_base'] = 5.0  # another law
-    assert scaling.with_line(rows) == pytest.approx(0.12)
-    assert [row['line_over_time'] for row in rows] == [*[pytest.approx(1.0)] * 3, None]
-    assert scaling.with_line([rows[-1]]) == 0.0
+    assert scaling.with_law(rows) == pytest.approx(law)
+    assert [row['law_over_time'] for row in rows] == [*[pytest.approx(1.0)] * 6, None]
+    assert scaling.with_law([{'row': 'seeds 4', 'time_of_base': 1.7}]) == [0, 0, 0, 0]
