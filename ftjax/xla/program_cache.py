@@ -21,6 +21,7 @@ MOST = 256
 """Programs that are kept; those used longest ago go first."""
 _PROGRAMS: collections.OrderedDict[Hashable, Program] = collections.OrderedDict()
 
+_dropped = 0
 _CODE: dict[str, object] = {}
 """Hashes of the user's own code that programs were compiled from, by its names."""
 
@@ -75,10 +76,17 @@ def forget_other_code(code: Mapping[str, object]) -> None:
     A program is found by the function that was registered, and would not see that a helper or a
     constant of it changed: in another cell of a notebook, say. `code` holds hashes by name.
     """
+    global _dropped
     if any(_CODE.get(name, found) != found for name, found in code.items()):
+        _dropped += 1
         _PROGRAMS.clear()
         jax.clear_caches()
     _CODE.update(code)
+
+
+def times_dropped() -> int:
+    """How often programs were dropped: while it stays the same, none is compiled a second time."""
+    return _dropped
 
 
 def make_room() -> None:
@@ -89,6 +97,8 @@ def make_room() -> None:
     """
     if len(_PROGRAMS) < MOST and not crowded():
         return
+    global _dropped
+    _dropped += 1
     for _ in range(len(_PROGRAMS) // 2):
         _PROGRAMS.popitem(last=False)
     jax.clear_caches()

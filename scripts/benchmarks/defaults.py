@@ -132,7 +132,7 @@ def side(network: str, **train: Any) -> Any:
         return FitSteps(*what, cached=stored, train=train)
 
 
-def decoder(place: pathlib.Path) -> tuple[Any, ...]:
+def decoder(place: pathlib.Path) -> tuple[Any, Any, str, Any, Any]:
     """(network, variables, strategy, data, preprocessing) of the Llama, random."""
     import jax
     from benchmarks.language_models import made_texts
@@ -161,7 +161,9 @@ def in_processes(network: str, count: int, cores: int | None = None) -> list[flo
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(path for path in paths if path)}
     command = [sys.executable, '-c', CHILD, network, str(cores or 0)]
     pipes: dict[str, Any] = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True}
-    children = [subprocess.Popen(command, env=environment, **pipes) for _ in range(count)]
+    children: list[Any] = [
+        subprocess.Popen(command, env=environment, **pipes) for _ in range(count)
+    ]
     try:
         for child in children:  # compiled: now all begin at once
             if 'ready' not in child.stdout.readline():

@@ -15,6 +15,7 @@ from ftjax.registry import PARTS, parts, register
 from ftjax.training.feature_cache import compute
 from ftjax.training.feature_cache import store as feature_store
 from ftjax.training.feature_cache.key import features_key
+from ftjax.xla import program_cache
 
 DATA = Dataset(
     name='d',
@@ -115,6 +116,28 @@ def test_features_that_the_code_no_longer_gives_are_dropped(store, caplog):
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(store(network_of(jnp.cos), 'k' * 64), other)
     assert store.computed == 2
+
+
+def test_features_of_the_program_that_made_them_are_not_computed_again(monkeypatch):
+    monkeypatch.setattr(feature_store, '_KEPT', type(feature_store._KEPT)())
+    asked, relu, cos = [], network_of(nn.relu), network_of(jnp.cos)
+
+    def keep(network):
+        def probe(arrays):
+            asked.append(network)
+            return True
+
+        by = compute.Prefix(network, None, None, 'none')
+        feature_store.in_memory('k' * 64, SHAPES, 70, 10**6, lambda arrays: None, probe, by)
+
+    for network in (relu, relu, cos, cos, relu):
+        keep(network)
+    assert asked == [cos, relu]
+    program_cache.forget_other_code({'own': 1})
+    program_cache.forget_other_code({'own': 2})
+    keep(relu)
+    keep(relu)
+    assert asked == [cos, relu, relu]
 
 
 def test_a_single_bit_counts():

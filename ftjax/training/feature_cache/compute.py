@@ -180,18 +180,34 @@ def computed(
     view: int | None = None,
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """(positions in the split, {path: features}) batch by batch, always the same batches."""
-    plain = view is None or loader.texts is not None  # texts are augmented on the host
-    name = 'none' if plain else augmentation
-    run, variables = Prefix(network, cut, preprocessing, name), replicated(variables)
+    run = prefix(network, cut, loader, preprocessing, augmentation, view)
+    drawn, variables = view if drawn_here(loader, view) else None, replicated(variables)
     places = None if jax.device_count() == 1 else Sharding().examples()
     for number, (rows, inputs) in enumerate(batches_of(loader, augmentation, view)):
         arguments: tuple[Any, ...] = variables, inputs
-        if view is not None and not plain:
-            key = jax.random.fold_in(jax.random.key(VIEW_SEED), view)
+        if drawn is not None:
+            key = jax.random.fold_in(jax.random.key(VIEW_SEED), drawn)
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
         known = program(run, *arguments, places=places)
         found = flatten(on_host(known.call(*arguments)))
         yield rows, {path: np.asarray(leaf)[: len(rows)] for path, leaf in found.items()}
+
+
+def prefix(
+    network: Network,
+    cut: str | None,
+    loader: Loader,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    augmentation: str = 'none',
+    view: int | None = None,
+) -> Prefix:
+    """What `computed` runs: from equal ones comes one compiled program."""
+    return Prefix(network, cut, preprocessing, augmentation if drawn_here(loader, view) else 'none')
+
+
+def drawn_here(loader: Loader, view: int | None) -> bool:
+    """Whether a view is drawn on the device: texts are augmented on the host."""
+    return view is not None and loader.texts is None
 
 
 def agree(

@@ -17,7 +17,7 @@ import pathlib
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -29,9 +29,12 @@ from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.kernel_lock import waited_for
 from ftjax.io.files.whole_folder import partial_folder
 from ftjax.training.feature_cache.compute import Shapes, nested
+from ftjax.xla.program_cache import times_dropped
 
 _log = logging.getLogger(__name__)
 _KEPT: collections.OrderedDict[str, Features] = collections.OrderedDict()
+_CHECKED: dict[str, Hashable] = {}
+"""What made the features of a key, or last computed a batch of them again."""
 _SHARED: list[pathlib.Path] = []
 _CHUNK = 64 * 2**20  # bytes that are summed at once
 STALE = 'a batch of them, computed again, is another: the code or the machine has changed'
@@ -66,22 +69,33 @@ class Features:
 
 
 def in_memory(
-    key: str, shapes: Shapes, count: int, most: int, fill: Fill, probe: Probe = trusted
+    key: str,
+    shapes: Shapes,
+    count: int,
+    most: int,
+    fill: Fill,
+    probe: Probe = trusted,
+    by: Hashable = None,
 ) -> Features:
     """Features kept in this process, computed if no run before asked for the same.
 
     Args:
       most: bytes of all features that are kept; those used longest ago go first.
       probe: whether features that are there already are still what would be computed.
+      by: the function that computes them. While it is an equal one and its program stays, the
+        same would be computed, and `probe` is not asked; None asks it always.
     """
-    if key in _KEPT and not probe(_KEPT[key].arrays):
+    program = by, times_dropped()
+    checked = by is not None and _CHECKED.get(key) == program
+    if key in _KEPT and not checked and not probe(_KEPT[key].arrays):
         _log.warning('stored features are dropped and computed again: %s', STALE)
         del _KEPT[key]
     if key not in _KEPT:
         _KEPT[key] = shared(key, shapes, count, fill, probe) or made(key, shapes, count, fill)
     _KEPT.move_to_end(key)
+    _CHECKED[key] = program
     while len(_KEPT) > 1 and sum(known.bytes for known in _KEPT.values()) > most:
-        _KEPT.popitem(last=False)
+        _CHECKED.pop(_KEPT.popitem(last=False)[0], None)
     return _KEPT[key]
 
 
@@ -132,6 +146,7 @@ def kept() -> tuple[Features, ...]:
 def forget() -> None:
     """Drops all features that are kept in memory."""
     _KEPT.clear()
+    _CHECKED.clear()
 
 
 def in_files(

@@ -64,7 +64,9 @@ class StoredOutputs:
 
     def in_memory(self, shapes: Shapes, most: int) -> Features:
         """Kept in this process; `most` bytes of all such outputs are."""
-        return in_memory(self.key, shapes, self._count, most, self._fill, self._probe)
+        how = self.cut, self.loader, self.preprocessing, self.augmentation, self.view
+        by = compute.prefix(self.network, *how)
+        return in_memory(self.key, shapes, self._count, most, self._fill, self._probe, by)
 
     def in_files(self, shapes: Shapes, folder: str | os.PathLike[str]) -> Features:
         """Kept in memory-mapped files below a folder; UserError where they cannot be."""
