@@ -251,6 +251,7 @@ def test_an_interrupt_is_one_line(folder):
 def test_help_is_answered_without_jax(repository, script):
     command = [sys.executable, '-X', 'importtime', f'scripts/{script}.py', '--help']
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60)
+    assert f'{script}.py:' in done.stdout, done.stderr[-500:]
     assert 'absl.flags' in done.stderr and ' jax\n' not in done.stderr
 
 

@@ -22,7 +22,7 @@ NETWORKS = ('vit', 'bert', 'resnet', 'decoder', 'cached head')
 DECODER = {'vocab_size': 4096, 'width': 192, 'depth': 6, 'heads': 6, 'mlp_dim': 512, 'head': 'lm'}
 TEXTS, TOKENS = 8, 128
 CAPTION = (
-    'What a step takes under other settings: full fine-tuning of the networks of `step` and of '
+    'What a step takes under other settings: full fine-tuning of networks of `step` and of '
     f'a Llama (width 192, 6 blocks, {TEXTS} texts of {TOKENS} tokens), and the linear head of '
     'the ViT on stored features. "ms at 1, 2, 4, 16": milliseconds a step with so many steps in '
     'one call of the program (`train.steps_per_call`); "default": the steps a call that a run '

@@ -68,13 +68,16 @@ def run(folder: pathlib.Path, rounds: int = 5, points: str = '') -> list[dict[st
                     rows.append(row_of(axis, value, base, Point(**{axis: value}), rounds))
                     jax.clear_caches()
                 bar.update(len(rows), {})
-    rows.append(law_row(with_law(rows)))
+    law = with_law(rows)
+    rows += [law_row(law)] if law else []
     tables.write(folder, 'scaling', rows, CAPTION, COMMAND)
     return rows
 
 
 def with_law(rows: list[dict[str, Any]]) -> list[float]:
-    """Adds what the law gives of each row, and that over its time; its four numbers.
+    """Adds what the law gives of each row, and that over its time; its four numbers, or [].
+
+    [] where the rows are too few to tell them apart, of one axis for instance.
 
     time = fixed + a * trained parameters + b * forward products + c * products of gradients, all
     as shares of the network in the middle; none below 0, fitted to the relative errors.
@@ -85,9 +88,11 @@ def with_law(rows: list[dict[str, Any]]) -> list[float]:
     held = [row for row in rows if row['row'].split()[0] in LAW]
     terms = np.array([[1.0, *(row[key] for key in WORK)] for row in held]).reshape(-1, 4)
     times = np.array([row['time_of_base'] for row in held])
-    found = nnls(terms / times[:, None], np.ones(len(held)))[0] if held else np.zeros(4)
     for row in rows:
         row['law'] = row['law_over_time'] = None
+    if np.linalg.matrix_rank(terms) < 4:
+        return []
+    found = nnls(terms / times[:, None], np.ones(len(held)))[0]
     for row, given in zip(held, terms @ found, strict=True):
         row['law'], row['law_over_time'] = float(given), float(given / row['time_of_base'])
     return [float(number) for number in found]

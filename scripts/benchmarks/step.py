@@ -43,10 +43,10 @@ CAPTION = (
     'else beside. "cached": ftjax starts from stored features, PyTorch runs the frozen part at '
     'every step. Utilisation: FLOPs of the compiled step a second, over those of a large '
     'product of matrices; peak MiB: arguments, results and temporaries of a call. Steps a call: '
-    'of our program, as in a run; rows that do not say it are of 4 at most, and of LayerNorm '
-    'without its written gradient. ResNet-26 has no queries and values for lora. Rows of the '
-    'EPYC but those of ResNet-26: other work began on the machine in their midst (BERT most), '
-    'so their ratios of core seconds say more than their ratios.'
+    'of our program, as in a run, but 4 for bitfit and lora:8; rows that do not say it are of 4 '
+    'at most, and of LayerNorm without its written gradient. ResNet-26 has no queries and '
+    'values for lora. Rows of the EPYC but those of ResNet-26: other work began on the machine '
+    'in their midst (BERT most), so their ratios of core seconds say more than their ratios.'
 )
 COMMAND = 'python scripts/benchmark.py step'
 

@@ -98,7 +98,9 @@ def machine_line(row: Mapping[str, Any]) -> str:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines of a table in Markdown; the machine stands above it, not in its columns."""
-    columns = [key for key in rows[0] if key not in MACHINE]
+    columns = [
+        key for key in dict.fromkeys(key for row in rows for key in row) if key not in MACHINE
+    ]
     sides = [' :--- ' if isinstance(rows[0][column], str) else ' ---: ' for column in columns]
     lines = [
         '| ' + ' | '.join(column.replace('_', ' ') for column in columns) + ' |',

@@ -318,6 +318,16 @@ def test_views_are_fixed_and_shared(made, computed):
         np.testing.assert_array_equal(known.arrays['hidden'], stored[key])
 
 
+def test_a_second_run_of_the_process_computes_no_batch_again(made, monkeypatch):
+    passes, original = [], compute.computed
+    monkeypatch.setattr(compute, 'computed', lambda *how: passes.append(how) or original(*how))
+    first = run(made, 'vit', 'head', cache='on')
+    assert len(passes) == 2  # the splits
+    assert run(made, 'vit', 'head', cache='on').history == first.history and len(passes) == 2
+    monkeypatch.setattr(store, 'times_dropped', lambda: -1)
+    assert run(made, 'vit', 'head', cache='on').history == first.history and len(passes) == 4
+
+
 def test_an_example_goes_through_all_its_views(made):
     arrays = [np.full((36, 1), view, np.float32) for view in range(3)]
     views = [store.Features(str(i), {'hidden': array}) for i, array in enumerate(arrays)]

@@ -1,8 +1,7 @@
 """The column `teacher_logits`: what a frozen teacher answers to every training example, once.
 
 The logits are those of the examples as they are, in evaluation mode, and are stored as features
-are: by a key of the teacher's weights, its preprocessing and the examples, and looked at again
-each time they are used. No step computes them.
+are: by a key of the teacher's weights, its preprocessing and the examples. No step computes them.
 """
 
 from __future__ import annotations

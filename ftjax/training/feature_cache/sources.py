@@ -3,8 +3,9 @@
 What stages before the cut pass on is a function of their weights and of the example, where no
 noise, batch statistics or augmentation enters. It is computed once for each key
 (key.py), kept in memory or in files (store.py), and shared by all runs of a
-process, those of an ablation for instance, whose stages before the cut are the same. Each time
-they are used again one batch is computed once more, and its bits are compared.
+process, those of an ablation for instance, whose stages before the cut are the same. When they
+are used again one batch is computed once more, and its bits are compared, unless the very program
+that made them is still there.
 """
 
 from __future__ import annotations

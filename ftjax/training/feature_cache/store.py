@@ -33,8 +33,6 @@ from ftjax.xla.program_cache import times_dropped
 
 _log = logging.getLogger(__name__)
 _KEPT: collections.OrderedDict[str, Features] = collections.OrderedDict()
-_CHECKED: dict[str, Hashable] = {}
-"""What made the features of a key, or last computed a batch of them again."""
 _SHARED: list[pathlib.Path] = []
 _CHUNK = 64 * 2**20  # bytes that are summed at once
 STALE = 'a batch of them, computed again, is another: the code or the machine has changed'
@@ -57,6 +55,8 @@ class Features:
 
     key: str
     arrays: Mapping[str, np.ndarray]
+    checked: Hashable = dataclasses.field(default=None, compare=False)
+    """What made them, or last computed a batch of them again; None asks for that at every use."""
 
     @property
     def bytes(self) -> int:
@@ -82,20 +82,22 @@ def in_memory(
     Args:
       most: bytes of all features that are kept; those used longest ago go first.
       probe: whether features that are there already are still what would be computed.
-      by: the function that computes them. While it is an equal one and its program stays, the
-        same would be computed, and `probe` is not asked; None asks it always.
+      by: the function that computes them, of inputs that the process does not change. While it is
+        an equal one and its program stays, the same would be computed, and `probe` is not asked;
+        None asks it always.
     """
-    program = by, times_dropped()
-    checked = by is not None and _CHECKED.get(key) == program
-    if key in _KEPT and not checked and not probe(_KEPT[key].arrays):
+    program = None if by is None else (by, times_dropped())
+    known = key in _KEPT and program is not None and _KEPT[key].checked == program
+    if key in _KEPT and not known and not probe(_KEPT[key].arrays):
         _log.warning('stored features are dropped and computed again: %s', STALE)
         del _KEPT[key]
     if key not in _KEPT:
         _KEPT[key] = shared(key, shapes, count, fill, probe) or made(key, shapes, count, fill)
+    if _KEPT[key].checked != program:
+        _KEPT[key] = dataclasses.replace(_KEPT[key], checked=program)
     _KEPT.move_to_end(key)
-    _CHECKED[key] = program
     while len(_KEPT) > 1 and sum(known.bytes for known in _KEPT.values()) > most:
-        _CHECKED.pop(_KEPT.popitem(last=False)[0], None)
+        _KEPT.popitem(last=False)
     return _KEPT[key]
 
 
@@ -146,7 +148,6 @@ def kept() -> tuple[Features, ...]:
 def forget() -> None:
     """Drops all features that are kept in memory."""
     _KEPT.clear()
-    _CHECKED.clear()
 
 
 def in_files(

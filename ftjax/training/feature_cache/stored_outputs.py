@@ -8,11 +8,12 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 
 from ftjax.data.streams.loader import Loader
+from ftjax.distributed.process_group import several
 from ftjax.errors import UserError
 from ftjax.io.process.progress import Pace, duration
 from ftjax.models.stages import Network
@@ -64,13 +65,20 @@ class StoredOutputs:
 
     def in_memory(self, shapes: Shapes, most: int) -> Features:
         """Kept in this process; `most` bytes of all such outputs are."""
-        how = self.cut, self.loader, self.preprocessing, self.augmentation, self.view
-        by = compute.prefix(self.network, *how)
-        return in_memory(self.key, shapes, self._count, most, self._fill, self._probe, by)
+        return in_memory(self.key, shapes, self._count, most, self._fill, self._probe, self._by)
 
     def in_files(self, shapes: Shapes, folder: str | os.PathLike[str]) -> Features:
         """Kept in memory-mapped files below a folder; UserError where they cannot be."""
         return in_files(self.key, shapes, self._count, folder, self._fill, self._probe)
+
+    @property
+    def _by(self) -> Hashable:
+        # Not where texts are augmented: what does it is none of the program. And several processes
+        # must all ask for a probe, or none: what each has dropped is its own.
+        if several() or (self.view is not None and self.loader.texts is not None):
+            return None
+        how = self.cut, self.loader, self.preprocessing, self.augmentation, self.view
+        return compute.prefix(self.network, *how)
 
     @property
     def _count(self) -> int:
